@@ -1,0 +1,46 @@
+"""What every runner is: numpy in, numpy out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.spec import TensorSpec
+
+Array = npt.NDArray[Any]
+
+
+class Runner(Protocol):
+    """Run a saved network on numpy arrays.
+
+    Feeds and results are keyed by tensor name, in the shape, dtype and layout that `inputs` and
+    `outputs` state. A runner holds what it loaded until `close`.
+    """
+
+    target: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Return every output for one batch; raises ArtifactError when a feed has the wrong shape or dtype."""
+        ...
+
+    def close(self) -> None:
+        """Release the network; the runner is unusable afterwards."""
+        ...
+
+
+class RunnerModule(Protocol):
+    """What a module in this package offers."""
+
+    def open_runner(self, path: Path, manifest: Any, threads: int | None) -> Runner:
+        """Open the artifact at `path`; `manifest` states its tensors; `threads` None means the runtime's default."""
+        ...
+
+    def read_manifest(self, path: Path) -> str:
+        """Return the JSON text of the embedded manifest; raises ArtifactError when there is none."""
+        ...
