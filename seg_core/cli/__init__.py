@@ -1,0 +1,1 @@
+"""Command lines of the library; the torch-free core never imports this package."""

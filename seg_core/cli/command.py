@@ -1,0 +1,45 @@
+"""What all commands share: one-line errors, exit codes and a helpful word when click is missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from seg_core.errors import SegError
+
+try:
+    import click
+except ImportError:
+    # A console script has no caller that could show an exception well: leave with the line itself.
+    raise SystemExit(
+        "error: the command line needs the package 'click', which is not installed: run  pip install 'segproof[cli]'"
+    ) from None
+
+__all__ = ["SegCommand", "click"]
+
+#: What a shell reports for a program ended by Ctrl-C (128 + SIGINT).
+INTERRUPTED = 130
+
+
+class SegCommand(click.Command):
+    """Turn expected failures into one line `error: …` on stderr and an exit code.
+
+    A SegError exits with its `exit_code`, Ctrl-C with 130, wrong usage with click's 2. Use it as
+    `@click.command(cls=SegCommand)`; `-h` works like `--help`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take the arguments of click.Command."""
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+        kwargs["context_settings"] = settings | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; leaves through the context's exit on expected failures."""
+        try:
+            return super().invoke(ctx)
+        except SegError as error:
+            click.echo(f"error: {' '.join(str(error).splitlines())}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
