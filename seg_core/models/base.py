@@ -1,0 +1,49 @@
+"""What every segmentation network offers, whatever its architecture."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from seg_core.errors import ConfigError
+
+
+class SegmentationModel(nn.Module):
+    """A network from images to one score map a class.
+
+    Subclasses implement `forward_heads`. Inputs are float32 NCHW, already normalised; `size_divisor` is what
+    their height and width must be multiples of. `auxiliary_modules` names the attributes that serve training
+    alone, so that an export can leave them out.
+    """
+
+    size_divisor: int = 1
+    auxiliary_modules: tuple[str, ...] = ()
+
+    def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the logits of every head, "main" first, each (N, num_classes, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of the main head alone, (N, num_classes, h, w)."""
+        return self.forward_heads(image)["main"]
+
+    def main_only(self) -> SegmentationModel:
+        """Delete the auxiliary heads from this network, in place, and return it.
+
+        The main logits do not change by a bit. Used before export, where unused weights would travel along.
+        """
+        for name in self.auxiliary_modules:
+            setattr(self, name, None)
+        return self
+
+    def check_size(self, size_hw: tuple[int, int]) -> None:
+        """Refuse an input size the network cannot take; raises ConfigError with the nearest valid sizes."""
+        step = self.size_divisor
+        if all(side >= step and side % step == 0 for side in size_hw):
+            return
+        below = tuple(max(step, side // step * step) for side in size_hw)
+        above = tuple(max(step, -(-side // step) * step) for side in size_hw)
+        nearest = " or ".join(dict.fromkeys(f"{height}x{width}" for height, width in (below, above)))
+        raise ConfigError(
+            f"size {size_hw[0]}x{size_hw[1]} (height x width): {type(self).__name__} needs multiples of {step}; "
+            f"use {nearest}"
+        )
