@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from seg_core.errors import ArtifactError
 from seg_core.spec import TensorSpec
 
 Array = npt.NDArray[Any]
@@ -44,3 +45,23 @@ class RunnerModule(Protocol):
     def read_manifest(self, path: Path) -> str:
         """Return the JSON text of the embedded manifest; raises ArtifactError when there is none."""
         ...
+
+
+def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, Array], where: str | Path) -> None:
+    """Compare feeds with the tensors a runner takes, before the runtime can misread them.
+
+    Exactly the named inputs must be there, as numpy arrays of the stated shape and dtype; memory order and
+    writability do not matter. Raises ArtifactError naming `where` (the artifact), the tensor and both sides.
+    """
+    wanted = [spec.name for spec in inputs]
+    if sorted(feeds) != sorted(wanted):
+        raise ArtifactError(f"{where}: expected the inputs {', '.join(wanted)}; found {', '.join(feeds) or 'none'}")
+    for spec in inputs:
+        array = feeds[spec.name]
+        if not isinstance(array, np.ndarray):
+            raise ArtifactError(f"{where}: input {spec.name!r} must be a numpy array, found {type(array).__name__}")
+        if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
+            raise ArtifactError(
+                f"{where}: input {spec.name!r} takes {spec.dtype} {spec.shape} ({spec.layout}), found {array.dtype} "
+                f"{array.shape}; make it with Preprocessor(manifest.preprocess)"
+            )
