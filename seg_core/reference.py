@@ -61,8 +61,8 @@ def resize_linear_exact(image: UInt8, size_hw: tuple[int, int]) -> UInt8:
     across = across[np.newaxis, :, np.newaxis]
     rows = pixels[:, left] * (256 - across) + pixels[:, right] * across
     down = down[:, np.newaxis, np.newaxis]
-    value: Ints = rows[top] * (256 - down) + rows[bottom] * down
-    return ((value + 32768) >> 16).astype(np.uint8)
+    value = rows[top] * (256 - down) + rows[bottom] * down
+    return np.asarray((value + 32768) >> 16, np.uint8)
 
 
 def resize_nearest(image: UInt8, size_hw: tuple[int, int]) -> UInt8:
