@@ -81,5 +81,18 @@ CAMVID_11 = LabelSet(
     ignore_index=11,
 )  # fmt: skip
 
+#: Cityscapes' 19 evaluated classes by train id (Cordts et al., CVPR 2016), with its published colours.
+CITYSCAPES_19 = LabelSet(
+    names=(
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic_light", "traffic_sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+    palette=(
+        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153), (153, 153, 153),
+        (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0),
+        (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
+    ),
+)  # fmt: skip
+
 #: Label sets that a configuration may name.
-LABEL_SETS = {"celebamask_hq": CELEBAMASK_HQ, "camvid_11": CAMVID_11}
+LABEL_SETS = {"celebamask_hq": CELEBAMASK_HQ, "camvid_11": CAMVID_11, "cityscapes_19": CITYSCAPES_19}

@@ -10,11 +10,14 @@ goes both into the next stage (rectified there) and into the other branch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_core.models.base import SegmentationModel
+from seg_core.spec import ModelSpec
 
 #: Cells of the main and auxiliary logits are this many input pixels apart.
 OUTPUT_STRIDE = 8
@@ -249,3 +252,12 @@ def ddrnet_39(num_classes: int, in_channels: int = 3, aux_head: bool = True, ups
         aux_head=aux_head,
         upsample=upsample,
     )
+
+
+def read_published_spec(name: str, state: Mapping[str, Tensor]) -> ModelSpec | None:
+    """Return the ModelSpec that a state dict of variant `name` would have; None when it is no DDRNet at all."""
+    stem, scores = state.get("conv1.0.weight"), state.get("final_layer.conv2.weight")
+    if stem is None or scores is None or stem.ndim != 4 or scores.ndim != 4 or scores.shape[0] < 2:
+        return None
+    aux_head = any(key.startswith("seghead_extra.") for key in state)
+    return ModelSpec(name, int(scores.shape[0]), int(stem.shape[1]), {"aux_head": aux_head, "upsample": True})

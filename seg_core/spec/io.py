@@ -57,7 +57,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _decode_optional(hint, value, where)
+        return _decode_union(hint, value, where)
     if origin is Literal:
         if value not in typing.get_args(hint) or isinstance(value, bool):
             choices = ", ".join(map(repr, typing.get_args(hint)))
@@ -75,11 +75,17 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     return _decode_scalar(hint, value, where)
 
 
-def _decode_optional(hint: Any, value: Any, where: str) -> Any:
-    if value is None:
+def _decode_union(hint: Any, value: Any, where: str) -> Any:
+    options = typing.get_args(hint)
+    if value is None and type(None) in options:
         return None
-    (inner,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-    return _decode(inner, value, where)
+    inner = [option for option in options if option is not type(None)]
+    if len(inner) == 1:
+        return _decode(inner[0], value, where)
+    if type(value) in inner:  # scalars only: bool | int | float | str
+        return _decode(type(value), value, where)
+    choices = ", ".join(option.__name__ for option in inner)
+    raise SpecError(f"{where}: expected one of {choices}; found {_describe(value)}")
 
 
 def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
