@@ -74,10 +74,10 @@ def argmax_planes(scores: Float32) -> UInt8:
 
 def _take_better(labels: UInt8, best: Float32, score: Float32, index: int) -> None:
     """Set `labels` to `index` and `best` to `score` in place, where `score` is the greater."""
-    # Ten times as fast as numpy's argmax; indices only grow, so the maximum of labels is the newest.
-    greater = cv2.compare(score, best, cv2.CMP_GT)
-    cv2.max(labels, cv2.min(greater, index), dst=labels)
-    cv2.max(best, score, dst=best)
+    # Many times as fast as numpy's argmax; indices only grow, so the maximum of labels is the newest.
+    greater = (score > best).view(np.uint8)
+    np.maximum(labels, greater * np.uint8(index), out=labels)
+    np.maximum(best, score, out=best)
 
 
 def _check(output: npt.NDArray[Any], spec: TensorSpec, geometry: Geometry) -> None:

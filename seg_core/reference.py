@@ -61,7 +61,7 @@ def resize_linear_exact(image: UInt8, size_hw: tuple[int, int]) -> UInt8:
     across = across[np.newaxis, :, np.newaxis]
     rows = pixels[:, left] * (256 - across) + pixels[:, right] * across
     down = down[:, np.newaxis, np.newaxis]
-    value = rows[top] * (256 - down) + rows[bottom] * down
+    value = np.asarray(rows[top] * (256 - down) + rows[bottom] * down, np.int64)
     return np.asarray((value + 32768) >> 16, np.uint8)
 
 
