@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Training: from image and mask folders to one checkpoint that carries its whole contract."""

@@ -1,0 +1,1 @@
+"""Configuration files: YAML to validated objects (needs pydantic and pyyaml, the `train` extra)."""

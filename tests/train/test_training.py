@@ -1,0 +1,216 @@
+"""Whole runs of a small network on a handful of drawn pictures."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from seg_core.models.checkpoint import build_network, load_checkpoint
+
+from seg_core.config.schema import TrainConfig
+from seg_core.errors import CheckpointError, ConfigError, ImageError
+from seg_train.cli import train_command
+from seg_train.data import PairDataset, StreamSampler
+from seg_train.engine import Trainer, TrainingError
+
+LABELS = {"names": ["background", "left", "right"], "palette": [[0, 0, 0], [255, 0, 0], [0, 0, 255]],
+          "ignore_index": 255, "flip_pairs": [[1, 2]]}  # fmt: skip
+
+
+def draw_pair(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    top = int(rng.integers(5, 30))
+    for label, left, colour in ((1, 4, (255, 40, 40)), (2, 36, (40, 40, 255))):
+        image[top : top + 24, left : left + 22] = colour
+        mask[top : top + 24, left : left + 22] = label
+    return image, mask
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    for split, count in (("train", 6), ("val", 2)):
+        for index in range(count):
+            image, mask = draw_pair(index + (100 if split == "val" else 0))
+            for folder, pixels in (("images", image), ("masks", mask)):
+                (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(tmp_path / split / folder / f"{index}.png"), pixels)
+    (tmp_path / "labels.json").write_text(json.dumps(LABELS))
+    return tmp_path
+
+
+def make_config(data_dir, steps=4, **changes):
+    tree = {
+        "data": {
+            "train": data_dir / "train",
+            "val": data_dir / "val",
+            "labels": str(data_dir / "labels.json"),
+            "workers": 0,
+        },
+        "preprocess": {"size_hw": (64, 64)},
+        "solver": {"steps": steps, "batch_size": 2, "warmup_steps": 1, "precision": "fp32", "lr": 1e-3},
+        "output": data_dir / "run",
+        "eval_every": 2,
+        "save_every": 2,
+        "log_every": 1,
+        "device": "cpu",
+    }
+    for key, value in changes.items():
+        tree[key] = tree[key] | value if isinstance(tree.get(key), dict) else value
+    return TrainConfig.model_validate(tree)
+
+
+def final_weights(directory):
+    return load_checkpoint(directory / "last.pth").state_dict
+
+
+class StoppedError(Exception):
+    """Stands for a process that dies."""
+
+
+def test_a_run_resumed_after_a_crash_ends_with_the_same_weights(data_dir):
+    straight = make_config(data_dir, output=data_dir / "straight")
+    Trainer(straight, lambda progress: None).run()
+    broken = make_config(data_dir, output=data_dir / "broken")
+
+    def die_after_three(progress):
+        if progress.step == 3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        Trainer(broken, die_after_three).run()
+    resumed = Trainer(broken, lambda progress: None)
+    assert resumed.state.step == 2
+    resumed.run()
+    expected, got = final_weights(data_dir / "straight"), final_weights(data_dir / "broken")
+    assert expected.keys() == got.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, got[name]), name
+    histories = [json.loads((data_dir / name / "history.json").read_text()) for name in ("straight", "broken")]
+    losses = [[row["loss"] for row in history["steps"]] for history in histories]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+def test_a_few_pictures_are_learnt_and_the_checkpoint_needs_nothing_else(data_dir):
+    still = {"flip": 0.0, "scale": (1, 1), "translate": 0, "rotate_deg": 0}
+    config = make_config(
+        data_dir, steps=40, augment=still, eval_every=40, save_every=40, solver={"steps": 40, "lr": 3e-3}
+    )
+    seen = []
+    result = Trainer(config, seen.append).run()
+    losses = [progress.losses["loss"] for progress in seen if progress.losses]
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
+    checkpoint = load_checkpoint(result.best)
+    assert checkpoint.labels.names == ("background", "left", "right")
+    assert checkpoint.metrics["val"]["miou"] == pytest.approx(result.best_miou)
+    assert checkpoint.provenance["step"] == 40
+    assert str(data_dir) not in json.dumps(checkpoint.provenance)
+    logits = build_network(checkpoint)(torch.zeros(1, 3, 64, 64))
+    assert logits.shape == (1, 3, 64, 64)
+
+
+def test_a_state_of_another_configuration_is_refused_unless_restarted(data_dir):
+    Trainer(make_config(data_dir, steps=2), lambda progress: None).run()
+    changed = make_config(data_dir, steps=2, solver={"steps": 2, "lr": 5e-4})
+    with pytest.raises(CheckpointError, match="another configuration"):
+        Trainer(changed, lambda progress: None)
+    assert Trainer(changed, lambda progress: None, restart=True).state.step == 0
+
+
+def test_a_damaged_state_is_named(data_dir):
+    Trainer(make_config(data_dir, steps=2), lambda progress: None).run()
+    state = data_dir / "run" / "resume.pth"
+    state.write_bytes(state.read_bytes()[:5000])
+    with pytest.raises(CheckpointError, match=r"resume\.pth: not a readable training state"):
+        Trainer(make_config(data_dir, steps=2), lambda progress: None)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(data_dir):
+    trainer = Trainer(make_config(data_dir), lambda progress: None)
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1: the loss is not a number"):
+        trainer.run()
+    assert not (data_dir / "run" / "last.pth").exists()
+
+
+def test_swapped_masks_are_put_right_in_training_alone(data_dir):
+    (data_dir / "swapped.txt").write_text("1\n")
+    config = make_config(data_dir, data={"swap_left_right": data_dir / "swapped.txt"})
+    trainer = Trainer(config, lambda progress: None)
+    plain = Trainer(make_config(data_dir, output=data_dir / "other"), lambda progress: None)
+    swap = {0: 0, 1: 2, 2: 1}
+    for index in range(6):
+        _, got = trainer.train_set._read(trainer.train_set.pairs[index])
+        _, stored = plain.train_set._read(plain.train_set.pairs[index])
+        assert np.array_equal(got, np.vectorize(swap.get)(stored) if index == 1 else stored)
+    _, val_target = trainer.val_set[1]
+    assert torch.equal(val_target, plain.val_set[1][1])
+
+
+def test_validation_sees_the_contract_and_cached_data_are_the_same(data_dir):
+    trainer = Trainer(make_config(data_dir, data={"cache": True}), lambda progress: None)
+    uncached = Trainer(make_config(data_dir, output=data_dir / "other"), lambda progress: None)
+    for cached_set, plain_set, key in (
+        (trainer.val_set, uncached.val_set, 0),
+        (trainer.train_set, uncached.train_set, (17, 3)),
+    ):
+        for a, b in zip(cached_set[key], plain_set[key], strict=True):
+            assert torch.equal(a, b)
+    assert isinstance(trainer.train_set, PairDataset)
+
+
+def test_the_stream_enters_anywhere_and_shows_every_pair_once_a_pass():
+    whole = list(StreamSampler(5, 20, seed=1))
+    assert list(StreamSampler(5, 20, start=7, seed=1)) == whole[7:]
+    for epoch in range(4):
+        assert sorted(index for _, index in whole[5 * epoch : 5 * epoch + 5]) == [0, 1, 2, 3, 4]
+    assert [index for _, index in whole[:5]] != [index for _, index in whole[5:10]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"preprocess": {"size_hw": (100, 64)}}, ConfigError, "100x64"),
+        ({"data": {"labels": "celeba"}}, ConfigError, "unknown label set 'celeba'"),
+        ({"data": {"train": "nowhere"}}, ImageError, "nowhere"),
+        ({"model": {"name": "ddrnet"}}, ConfigError, "did you mean"),
+        ({"model": {"in_channels": 4}}, ConfigError, "in_channels"),
+        ({"data": {"swap_left_right": "missing.txt"}}, ConfigError, "missing.txt"),
+    ],
+)
+def test_impossible_runs_are_refused_before_they_start(data_dir, changes, error, text):
+    tree = make_config(data_dir).model_dump()
+    for section, values in changes.items():
+        tree[section] |= values
+    with pytest.raises(error, match=text):
+        Trainer(TrainConfig.model_validate(tree), lambda progress: None)
+    assert not (data_dir / "run").exists()
+
+
+def test_labels_out_of_range_name_the_file(data_dir):
+    mask = np.full((64, 64), 7, np.uint8)
+    cv2.imwrite(str(data_dir / "train" / "masks" / "3.png"), mask)
+    with pytest.raises(ImageError, match=r"3\.png: the mask holds 7"):
+        Trainer(make_config(data_dir, steps=3), lambda progress: None).run()
+
+
+def test_the_command_trains_and_resumes_to_nothing_left(data_dir):
+    config = data_dir / "run.yaml"
+    config.write_text(json.dumps(json.loads(make_config(data_dir, steps=2).model_dump_json())))  # JSON is YAML
+    first = CliRunner().invoke(train_command, ["--config", str(config), "--json"])
+    assert first.exit_code == 0, first.output
+    answer = json.loads(first.stdout)
+    assert answer["steps"] == 2
+    assert (data_dir / "run" / "best.pth").exists()
+    again = CliRunner().invoke(train_command, ["--config", str(config)])
+    assert again.exit_code == 0
+    assert "resumed at step 2" in again.stderr
+    wrong = CliRunner().invoke(train_command, ["--config", str(config), "-o", "solver.stepz=1"])
+    assert wrong.exit_code == 1
+    assert wrong.stderr.startswith("error: ")
+    assert wrong.stderr.count("\n") == 1

@@ -1,0 +1,143 @@
+"""Random changes to an (image, mask) pair, on OpenCV alone and aware of labels.
+
+Geometry is one affine map from the source straight to the network's canvas, so a pixel is interpolated
+once however many changes are drawn. It starts from the map that the preprocessing contract itself makes:
+with everything switched off, the pair is what evaluation and the phone see.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.config.schema import AugmentSection
+from seg_core.geometry import Geometry
+from seg_core.labels import LabelSet
+
+Image = npt.NDArray[np.uint8]
+Matrix = npt.NDArray[np.float64]
+
+
+def swap_table(labels: LabelSet) -> npt.NDArray[np.uint8]:
+    """Return the 256-entry table that exchanges the flip pairs of `labels` in a uint8 mask."""
+    table = np.arange(256, dtype=np.uint8)
+    for first, second in labels.flip_pairs:
+        table[[first, second]] = second, first
+    return table
+
+
+class Augmenter:
+    """Draw and apply the changes of an AugmentSection."""
+
+    def __init__(self, options: AugmentSection, labels: LabelSet, pad_value: int = 114) -> None:
+        """Remember what may happen; pixels from outside the source become `pad_value` and `ignore_index`."""
+        self.options = options
+        self.ignore_index = labels.ignore_index
+        self.pad_value = pad_value
+        self._swap = swap_table(labels)
+
+    def __call__(
+        self, image_bgr: Image, mask: Image, geometry: Geometry, rng: np.random.Generator
+    ) -> tuple[Image, Image]:
+        """Return (canvas_bgr, mask), uint8 (h, w, 3) and (h, w) of `geometry.size_hw`; the inputs stay as they are."""
+        options = self.options
+        matrix = self._draw_matrix(geometry, rng)
+        mirrored = rng.random() < options.flip
+        if mirrored:
+            width = geometry.size_hw[1]
+            matrix = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
+        canvas, target = self._warp(image_bgr, mask, matrix, geometry.size_hw)
+        if mirrored:
+            target = self._swap[target]
+        canvas = self._degrade(self._recolour(canvas, rng), rng)
+        if rng.random() < options.erase:
+            canvas = self._erase(canvas, rng)
+        return canvas, target
+
+    def _draw_matrix(self, geometry: Geometry, rng: np.random.Generator) -> Matrix:
+        options = self.options
+        height, width = geometry.size_hw
+        zoom = math.exp(rng.uniform(math.log(options.scale[0]), math.log(options.scale[1])))
+        angle = math.radians(rng.uniform(-options.rotate_deg, options.rotate_deg))
+        shift_x = rng.uniform(-options.translate, options.translate) * width
+        shift_y = rng.uniform(-options.translate, options.translate) * height
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+        turn = np.array(
+            [
+                [cos, -sin, centre_x + shift_x - cos * centre_x + sin * centre_y],
+                [sin, cos, centre_y + shift_y - sin * centre_x - cos * centre_y],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        return turn @ contract_matrix(geometry)
+
+    def _warp(self, image_bgr: Image, mask: Image, matrix: Matrix, size_hw: tuple[int, int]) -> tuple[Image, Image]:
+        size_wh = size_hw[::-1]
+        pad = (self.pad_value,) * 3
+        canvas = cv2.warpAffine(image_bgr, matrix[:2], size_wh, flags=cv2.INTER_LINEAR, borderValue=pad)
+        target = cv2.warpAffine(mask, matrix[:2], size_wh, flags=cv2.INTER_NEAREST, borderValue=(self.ignore_index,))
+        return canvas.astype(np.uint8, copy=False), target.astype(np.uint8, copy=False)
+
+    def _recolour(self, canvas: Image, rng: np.random.Generator) -> Image:
+        options = self.options
+        contrast = 1 + rng.uniform(-options.contrast, options.contrast)
+        brightness = 1 + rng.uniform(-options.brightness, options.brightness)
+        saturation = 1 + rng.uniform(-options.saturation, options.saturation)
+        turn = round(rng.uniform(-options.hue_deg, options.hue_deg) / 2)  # OpenCV's hue is in units of 2 degrees
+        mean = float(canvas.mean())
+        levels = np.arange(256, dtype=np.float32)
+        table = np.clip((levels - mean) * contrast + mean * brightness, 0, 255).astype(np.uint8)
+        canvas = cv2.LUT(canvas, table).astype(np.uint8, copy=False)
+        if rng.random() < options.grayscale:
+            return cv2.cvtColor(cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(
+                np.uint8, copy=False
+            )
+        hsv = cv2.cvtColor(canvas, cv2.COLOR_BGR2HSV)
+        tables = np.stack(
+            [(np.arange(256) + turn) % 180, np.clip(levels * saturation, 0, 255), levels], axis=-1
+        ).astype(np.uint8)
+        return cv2.cvtColor(cv2.LUT(hsv, tables[None]), cv2.COLOR_HSV2BGR).astype(np.uint8, copy=False)
+
+    def _degrade(self, canvas: Image, rng: np.random.Generator) -> Image:
+        """Apply what cameras and codecs do: loss of resolution, blur, JPEG blocks."""
+        options = self.options
+        height, width = canvas.shape[:2]
+        if rng.random() < options.low_resolution:
+            factor = rng.uniform(0.3, 0.8)
+            small = cv2.resize(
+                canvas, (max(1, int(width * factor)), max(1, int(height * factor))), interpolation=cv2.INTER_AREA
+            )
+            canvas = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+        if rng.random() < options.blur:
+            canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.4, 1.8)).astype(np.uint8, copy=False)
+        if rng.random() < options.jpeg:
+            _, data = cv2.imencode(".jpg", canvas, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+            canvas = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)
+        return canvas
+
+    def _erase(self, canvas: Image, rng: np.random.Generator) -> Image:
+        """Hide one box behind noise-free colour, as a hand or a microphone hides part of a face."""
+        height, width = canvas.shape[:2]
+        box_h, box_w = (max(1, int(side * rng.uniform(0.1, 0.35))) for side in (height, width))
+        top, left = int(rng.integers(0, height - box_h + 1)), int(rng.integers(0, width - box_w + 1))
+        canvas = canvas.copy()
+        canvas[top : top + box_h, left : left + box_w] = rng.integers(0, 256, 3)
+        return canvas
+
+
+def contract_matrix(geometry: Geometry) -> Matrix:
+    """Return the (3, 3) map of pixel centres, (x, y, 1) in the source to the canvas, that `geometry` describes."""
+    box, (pad_top, pad_left) = geometry.box, geometry.pad_top_left
+    scale_y = geometry.resized_hw[0] / box.height
+    scale_x = geometry.resized_hw[1] / box.width
+    return np.array(
+        [
+            [scale_x, 0.0, scale_x * (0.5 - box.left) - 0.5 + pad_left],
+            [0.0, scale_y, scale_y * (0.5 - box.top) - 0.5 + pad_top],
+            [0.0, 0.0, 1.0],
+        ]
+    )

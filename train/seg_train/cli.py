@@ -1,0 +1,69 @@
+"""`seg-train`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seg_core.cli.command import SegCommand, click
+from seg_core.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from seg_core.config.schema import TrainConfig
+    from seg_train.engine import Progress, TrainResult
+
+EPILOG = """\b
+Examples:
+  seg-train --config configs/face_ddrnet23_slim_256.yaml -o data.train=DATA/train -o data.val=DATA/val
+  seg-train --config my.yaml -o solver.steps=2000 -o solver.batch_size=16 -o output=runs/short
+\b
+A run that stopped goes on where its last save left it when the same command is given again."""
+
+
+@click.command(cls=SegCommand, epilog=EPILOG)
+@click.option(
+    "--config", "config_path", required=True, type=click.Path(path_type=Path), help="YAML file; see configs/."
+)
+@click.option(
+    "-o",
+    "--override",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one key, such as solver.lr=1e-3; repeatable.",
+)
+@click.option("--restart", is_flag=True, help="Start anew even when the output directory holds a run to resume.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout; progress goes to stderr.")
+def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, as_json: bool) -> None:
+    """Train a network on folders of images and masks.
+
+    Writes best.pth and last.pth (checkpoints for seg-export, weights in half precision), resume.pth and
+    history.json into the configured output directory.
+    """
+    from seg_core.config.loader import load_train_config
+
+    result = _train(load_train_config(config_path, overrides), restart)
+    if as_json:
+        click.echo(json.dumps({"best": str(result.best), "miou": result.best_miou, "steps": result.steps}))
+        return
+    click.echo(f"best mIoU {result.best_miou:.4f} → {result.best}")
+    click.echo(f"next:  seg-export {result.best} --target all\n       seg-eval {result.best} --data DIR")
+
+
+def _train(config: TrainConfig, restart: bool) -> TrainResult:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise MissingDependencyError("torch", "training", "segproof[train]") from None
+    from seg_train.engine import Trainer
+    from seg_train.progress import ConsoleProgress
+
+    with ConsoleProgress(config.solver.steps) as console:
+
+        def listen(progress: Progress) -> None:
+            console.show(progress)
+
+        trainer = Trainer(config, listen, restart)
+        console.start(trainer.state.step, trainer.device.type, len(trainer.train_set), len(trainer.val_set))
+        return trainer.run()

@@ -1,0 +1,89 @@
+"""The state of a run on disk: enough to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from seg_core.errors import CheckpointError
+
+STATE_FORMAT = "segproof.training"
+STATE_VERSION = 1
+
+
+@dataclass
+class RunState:
+    """Everything of a run that changes with its steps."""
+
+    model: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    scaler: torch.amp.GradScaler
+    step: int = 0
+    best_miou: float = -1.0
+
+    def parts(self) -> dict[str, Any]:
+        """Return the objects that have a state dict, by name."""
+        return {
+            "model": self.model,
+            "average": self.average,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "scaler": self.scaler,
+        }
+
+
+def save_state(path: Path, state: RunState, fingerprint: str) -> None:
+    """Write `state` to `path`, whole or not at all; raises CheckpointError when the disk refuses."""
+    content = {name: part.state_dict() for name, part in state.parts().items()}
+    content |= {
+        "format": STATE_FORMAT,
+        "version": STATE_VERSION,
+        "step": state.step,
+        "best_miou": state.best_miou,
+        "fingerprint": fingerprint,
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save(content, partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path}: the training state cannot be written ({error}); the older one is kept"
+        ) from None
+
+
+def load_state(path: Path, state: RunState, fingerprint: str, device: torch.device) -> None:
+    """Restore `state` in place from `path`.
+
+    Raises CheckpointError when the file is damaged, is no training state or belongs to a run with another
+    configuration (`fingerprint`).
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: not a readable training state ({type(error).__name__}); delete it to start anew"
+        ) from None
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != STATE_FORMAT
+        or content.get("version") != STATE_VERSION
+    ):
+        raise CheckpointError(f"{path}: not a training state of this release; delete it to start anew")
+    if content["fingerprint"] != fingerprint:
+        raise CheckpointError(
+            f"{path}: belongs to a run with another configuration; use another `output` or pass --restart to discard it"
+        )
+    for name, part in state.parts().items():
+        part.load_state_dict(content[name])
+    state.step = int(content["step"])
+    state.best_miou = float(content["best_miou"])
