@@ -6,13 +6,15 @@ import difflib
 import inspect
 from collections.abc import Callable
 
+import torch
+
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
 from seg_core.models.ddrnet import ddrnet_23, ddrnet_23_slim, ddrnet_39
 from seg_core.registry import Registry
 from seg_core.spec import ModelSpec
 
-__all__ = ["MODELS", "SegmentationModel", "build_model", "list_models"]
+__all__ = ["MODELS", "SegmentationModel", "build_model", "build_placeholder", "list_models"]
 
 #: Architecture names to builders taking `num_classes`, `in_channels` and the options of a ModelSpec.
 MODELS: Registry[Callable[..., SegmentationModel]] = Registry("model")
@@ -43,3 +45,13 @@ def build_model(spec: ModelSpec) -> SegmentationModel:
             wanted = type(parameters[name].default).__name__
             raise ConfigError(f"model {spec.name!r}, option {name!r}: expected {wanted}, found {value!r}")
     return builder(num_classes=spec.num_classes, in_channels=spec.in_channels, **spec.options)
+
+
+def build_placeholder(spec: ModelSpec) -> SegmentationModel:
+    """Build the network of `spec` for weights that come from elsewhere: torch's random state is not advanced.
+
+    Raises ConfigError as `build_model` does.
+    """
+    # Not on the "meta" device: its first random initialisation imports for two seconds.
+    with torch.random.fork_rng(devices=[]):
+        return build_model(spec)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seg_core.errors import CheckpointError, SegError
 from seg_core.labels import LabelSet
-from seg_core.models import MODELS, SegmentationModel, build_model
+from seg_core.models import MODELS, SegmentationModel, build_placeholder
 from seg_core.models.published import read_published
 from seg_core.models.weights_file import read_weights_file, write_weights_file
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, from_json, to_json
@@ -110,7 +110,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def build_network(checkpoint: Checkpoint) -> SegmentationModel:
     """Build the network of `checkpoint` with its weights: float32, on the CPU, in eval mode."""
-    network = build_model(checkpoint.model)
+    network = build_placeholder(checkpoint.model)
     network.load_state_dict(checkpoint.state_dict, strict=True)
     return network.eval()
 
@@ -120,8 +120,7 @@ def check_weights(checkpoint: Checkpoint) -> None:
 
     Keys, shapes, kinds of dtype (any floating type will do for float weights) and finiteness are checked.
     """
-    with torch.device("meta"):
-        network = build_model(checkpoint.model)
+    network = build_placeholder(checkpoint.model)
     network.check_size(checkpoint.preprocess.size_hw)
     expected, found = network.state_dict(), checkpoint.state_dict
     fits = f"that {checkpoint.model.name} does not have" if found else "of no network"

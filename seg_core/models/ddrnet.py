@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from seg_core.models.base import SegmentationModel
 from seg_core.spec import ModelSpec
 
-#: Cells of the main and auxiliary logits are this many input pixels apart.
-OUTPUT_STRIDE = 8
+#: The heads read features whose cells are this many input pixels apart.
+FEATURE_STRIDE = 8
 
 
 def _conv_bn(in_planes: int, planes: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -132,7 +132,7 @@ class DDRNet(SegmentationModel):
     """
 
     # Below 1/8 odd sizes round up and features are resampled back, as in the paper's own 720x960 (CamVid).
-    size_divisor = OUTPUT_STRIDE
+    size_divisor = FEATURE_STRIDE
     auxiliary_modules = ("seghead_extra",)
 
     def __init__(
@@ -149,7 +149,7 @@ class DDRNet(SegmentationModel):
     ) -> None:
         super().__init__()
         high = planes * 2  # width of the high-resolution branch
-        self.upsample = upsample
+        self.output_stride = 1 if upsample else FEATURE_STRIDE
         self.conv1 = nn.Sequential(*self._stem(in_channels, planes), *self._stem(planes, planes))
         self.layer1 = _stage(planes, planes, blocks[0])
         self.layer2 = _stage(planes, high, blocks[1], stride=2)
@@ -207,9 +207,9 @@ class DDRNet(SegmentationModel):
         return high + _resize(context, like=high), detail
 
     def _to_output_size(self, logits: Tensor) -> Tensor:
-        if not self.upsample:
+        if self.output_stride == FEATURE_STRIDE:
             return logits
-        return F.interpolate(logits, scale_factor=float(OUTPUT_STRIDE), mode="bilinear", align_corners=False)
+        return F.interpolate(logits, scale_factor=float(FEATURE_STRIDE), mode="bilinear", align_corners=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 8, W / 8) without `upsample`."""
