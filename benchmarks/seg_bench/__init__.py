@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Measure artifacts: how right (seg-eval) and how fast (seg-bench)."""

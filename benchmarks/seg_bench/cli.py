@@ -1,0 +1,147 @@
+"""`seg-bench` and `seg-eval`: parse, call one function, print."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seg_bench.schema import dump_json, save_json
+from seg_core.cli.command import SegCommand, click
+from seg_core.errors import SegError
+
+if TYPE_CHECKING:
+    from seg_bench.accuracy import At
+
+_BENCH_EPILOG = """\b
+Examples:
+  seg-bench model.onnx model.tflite --threads 1,2
+  seg-bench build/demo/*.onnx ckpt.pth --images photo.jpg --out latency.json
+
+Compare only numbers of one run: every round measures all artifacts in turn, and the ratio column is the median
+of the per-round ratios to the first artifact. Exits 1 when an artifact could not be measured.
+"""
+
+_EVAL_EPILOG = """\b
+Examples:
+  seg-eval ckpt.pth --data DIR
+  seg-eval model.tflite --data DIR --json --min-miou 0.65
+
+Scores are summed over all pixels of all images. mIoU is the mean over the classes that occur in the masks or in
+the predictions; a class that occurs in neither has no score. Exits 3 when --min-miou is missed.
+"""
+
+
+def _parse_threads(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[int | None, ...]:
+    if value is None:
+        return (None,)
+    try:
+        counts = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        counts = (0,)
+    if min(counts) < 1:
+        raise click.BadParameter(f"expected positive numbers such as 1,2; found {value!r}")
+    return counts
+
+
+@click.command(cls=SegCommand, epilog=_BENCH_EPILOG)
+@click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="ARTIFACT...")
+@click.option("--threads", callback=_parse_threads, metavar="N,N", help="Thread counts.  [default: the runtime's own]")
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True, help="Most rounds to run.")
+@click.option("--frames", type=click.IntRange(1), default=3, show_default=True, help="Timed frames a round.")
+@click.option("--warmup", type=click.IntRange(0), default=1, show_default=True, help="Untimed frames before them.")
+@click.option(
+    "--budget-s", type=click.FloatRange(0), default=8.0, show_default=True, help="Seconds of measuring, all together."
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    help="Picture to run, or a directory (its first picture).  [default: a drawn 720×1280 frame]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the report as JSON, such as latency.json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
+def bench_command(
+    artifacts: tuple[Path, ...],
+    threads: tuple[int | None, ...],
+    rounds: int,
+    frames: int,
+    warmup: int,
+    budget_s: float,
+    images: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Time artifacts and checkpoints against one another, each in its own process."""
+    from seg_bench.frame import load_frame
+    from seg_bench.latency import BenchPlan, measure_latency
+    from seg_bench.report import open_console, print_latency
+
+    console = open_console(to_stderr=as_json)
+    plan = BenchPlan(threads, rounds, frames, warmup, budget_s)
+    image_bgr, image_name = load_frame(images)
+    with _progress() as advance:
+        report = measure_latency(artifacts, image_bgr, image_name, plan, advance)
+    print_latency(report, console)
+    if out is not None:
+        save_json(out, report)
+    if as_json:
+        click.echo(dump_json(report), nl=False)
+    unmeasured = [row.artifact for row in report.rows if not row.ran]
+    if unmeasured:
+        raise SegError(f"{len(unmeasured)} of {len(report.rows)} rows were not measured: {', '.join(unmeasured)}")
+
+
+@click.command(cls=SegCommand, epilog=_EVAL_EPILOG)
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Holds images/ and masks/ (png)."
+)
+@click.option(
+    "--at",
+    type=click.Choice(["network", "source"]),
+    default="network",
+    show_default=True,
+    help="Where label map and mask are compared: the network's input size, as in training, or each image's own.",
+)
+@click.option("--limit", type=click.IntRange(1), help="Use only the first N pairs by name.")
+@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the runtime's own]")
+@click.option("--min-miou", type=click.FloatRange(0, 1), help="Exit with 3 when mIoU is below this.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the scores as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
+def eval_command(
+    model: Path,
+    data: Path,
+    at: At,
+    limit: int | None,
+    threads: int | None,
+    min_miou: float | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Score MODEL, a checkpoint or any artifact, on labelled images."""
+    from seg_bench.accuracy import check_miou, evaluate
+    from seg_bench.report import open_console, print_evaluation
+
+    console = open_console(to_stderr=as_json)
+    with _progress() as advance:
+        evaluation = evaluate(model, data, at, limit, threads, lambda done, total: advance("evaluating", done / total))
+    print_evaluation(evaluation, console)
+    if out is not None:
+        save_json(out, evaluation.to_json())
+    if as_json:
+        click.echo(dump_json(evaluation.to_json()), nl=False)
+    if min_miou is not None:
+        check_miou(evaluation, min_miou)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    """Show a bar on stderr while it is a terminal; nothing otherwise."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda line, share: bar.update(task, description=line, completed=share)
