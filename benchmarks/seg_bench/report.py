@@ -93,9 +93,8 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     confusion = evaluation.confusion
     height, width = evaluation.size_hw
     where = f"at {height}×{width}" if evaluation.at == "network" else "at source size"
-    table = Table(
-        title=f"{PurePath(evaluation.model).name} on {evaluation.images} images {where}", title_justify="left"
-    )
+    images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
+    table = Table(title=f"{PurePath(evaluation.model).name} on {images} {where}", title_justify="left")
     table.add_column("class", no_wrap=True)
     for heading in ("IoU", "Dice", f"boundary F ({evaluation.boundary.tolerance_px} px)"):
         table.add_column(heading, justify="right", no_wrap=True)
