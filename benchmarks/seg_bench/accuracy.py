@@ -10,14 +10,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seg_bench.opening import open_predictor
 from seg_core.errors import SegError
 from seg_core.geometry import plan_geometry
-from seg_core.manifest import Manifest, hash_artifact, load_manifest
+from seg_core.manifest import hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
-from seg_core.preprocessing import Preprocessor
-from seg_core.runners import open_runner
+from seg_core.predictor import Predictor
 from seg_core.samples import list_pairs, load_pair
+from seg_core.spec import PostprocessSpec
 
 At = Literal["network", "source"]
 LabelMap = npt.NDArray[np.uint8]
@@ -93,19 +94,18 @@ def evaluate(
     if limit is not None and limit < 1:
         raise SegError(f"limit: expected at least 1, found {limit}")
     pairs = list_pairs(data_dir)[:limit]
-    manifest = load_manifest(model)
+    predictor, manifest = open_predictor(model, threads)
     labels = manifest.labels
-    segmenter = _Segmenter(model, manifest, threads)
     confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
     boundary = BoundaryAgreement(labels.num_classes, labels.ignore_index, BOUNDARY_TOLERANCE_PX)
     for done, pair in enumerate(pairs, start=1):
         image_bgr, mask = load_pair(pair, labels)
-        prediction, target = segmenter.compare(image_bgr, mask, at)
+        prediction, target = _compare(predictor, image_bgr, mask, at)
         confusion.update(prediction, target)
         boundary.update(prediction, target)
         if progress is not None:
             progress(done, len(pairs))
-    segmenter.runner.close()
+    predictor.close()
     return Evaluation(
         model=str(model),
         sha256=hash_artifact(model),
@@ -128,23 +128,15 @@ def check_miou(evaluation: Evaluation, min_miou: float) -> None:
         raise GateError(f"{evaluation.model}: mIoU {miou:.4f} on {evaluation.data} is below the minimum {min_miou:g}")
 
 
-class _Segmenter:
-    """A model with its contract, giving label maps that can be compared with masks."""
-
-    def __init__(self, path: Path, manifest: Manifest, threads: int | None) -> None:
-        self.manifest = manifest
-        self.runner = open_runner(path, manifest, threads)
-        self.preprocess = Preprocessor(manifest.preprocess)
-        self.postprocess = Postprocessor(manifest.postprocess)
-        # To the postprocessor a canvas is a picture that already has the network's size.
-        self.canvas = plan_geometry(manifest.preprocess.size_hw, manifest.preprocess)
-
-    def compare(self, image_bgr: LabelMap, mask: LabelMap, at: At) -> tuple[LabelMap, LabelMap]:
-        """Return (prediction, target), uint8 label maps of one shape, at the asked-for resolution."""
-        tensor, geometry = self.preprocess(image_bgr)
-        spec = self.runner.outputs[0]
-        output = self.runner.run({self.runner.inputs[0].name: tensor})[spec.name]
-        if at == "source":
-            return self.postprocess(output, spec, geometry), mask
-        target = geometry.project_labels(mask, self.manifest.labels.ignore_index)
-        return self.postprocess(output, spec, self.canvas), target
+def _compare(predictor: Predictor, image_bgr: LabelMap, mask: LabelMap, at: At) -> tuple[LabelMap, LabelMap]:
+    """Return (prediction, target), uint8 label maps of one shape, at the asked-for resolution."""
+    if at == "source":
+        return predictor.predict(image_bgr).labels, mask
+    tensor, geometry = predictor.preprocessor(image_bgr)
+    output = predictor.runner.run({predictor.input.name: tensor})[predictor.output.name]
+    # To a postprocessor the canvas is a picture that already has the network's size. Scores of a smaller size are
+    # enlarged before argmax, whatever the model's own contract says: training evaluates like that.
+    spec = predictor.preprocessor.spec
+    on_canvas = Postprocessor(PostprocessSpec(resize="logits"))
+    prediction = on_canvas(output, predictor.output, plan_geometry(spec.size_hw, spec))
+    return prediction, geometry.project_labels(mask, predictor.labels.ignore_index)

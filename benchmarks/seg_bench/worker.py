@@ -26,12 +26,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_bench.environment import read_peak_rss_mb
+from seg_bench.opening import open_predictor
 from seg_bench.schema import EVALUATOR
 from seg_core.errors import SegError
-from seg_core.manifest import load_manifest
-from seg_core.postprocessing import Postprocessor
-from seg_core.preprocessing import Preprocessor
-from seg_core.runners import Runner, open_runner
+from seg_core.runners import Runner
 
 Image = npt.NDArray[np.uint8]
 
@@ -80,26 +78,15 @@ class ArtifactSession:
         """Open `path` with `threads` (None: the runtime's default); raises SegError when it cannot be used."""
         if threads is not None:
             cv2.setNumThreads(threads)
-        manifest = load_manifest(path)
-        self._runner = open_runner(path, manifest, threads)
-        self._preprocess = Preprocessor(manifest.preprocess)
-        self._postprocess = Postprocessor(manifest.postprocess)
+        self._predictor, manifest = open_predictor(path, threads)
+        backend = _backend_of(self._predictor.runner)
         artifact = manifest.artifact
-        self.facts = SessionFacts(
-            artifact.target, artifact.precision, _backend_of(self._runner), manifest.preprocess.size_hw
-        )
+        self.facts = SessionFacts(artifact.target, artifact.precision, backend, manifest.preprocess.size_hw)
 
     def time_frame(self, image_bgr: Image) -> FrameTimes:
         """Run one frame; raises SegError when the network fails or its output does not fit the manifest."""
-        spec = self._runner.outputs[0]
-        start = time.perf_counter()
-        tensor, geometry = self._preprocess(image_bgr)
-        ready = time.perf_counter()
-        outputs = self._runner.run({self._runner.inputs[0].name: tensor})
-        done = time.perf_counter()
-        self._postprocess(outputs[spec.name], spec, geometry)
-        end = time.perf_counter()
-        return FrameTimes((ready - start) * 1e3, (done - ready) * 1e3, (end - done) * 1e3)
+        timings_ms = self._predictor.predict(image_bgr).timings_ms
+        return FrameTimes(timings_ms["preprocess"], timings_ms["run"], timings_ms["postprocess"])
 
 
 def _backend_of(runner: Runner) -> str:

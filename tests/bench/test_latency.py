@@ -9,6 +9,7 @@ import pytest
 from bench_material import write_artifact
 
 from seg_bench.latency import BenchPlan, measure_latency
+from seg_bench.parity import read_parity
 from seg_bench.schema import LatencyReport, load_report, save_json
 from seg_bench.worker import Worker, WorkerError
 from seg_core.errors import SegError, SpecError
@@ -119,13 +120,6 @@ def test_a_real_artifact_is_timed_from_picture_to_labels(tmp_path):
     assert min(row.p50_ms, row.preprocess_ms, row.postprocess_ms) > 0
 
 
-def record(tmp_path, content, name="a.onnx.parity.json"):
-    (tmp_path / "a.onnx").write_bytes(b"network")
-    (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
-    (row,) = measure(tmp_path, "a", plan=BenchPlan(rounds=1, frames=1, warmup=0)).rows
-    return row.status, row.error
-
-
 @pytest.mark.parametrize(
     ("content", "name", "status", "error"),
     [
@@ -144,9 +138,23 @@ def record(tmp_path, content, name="a.onnx.parity.json"):
     ],
 )
 def test_status_comes_from_the_parity_record_of_this_very_file(tmp_path, content, name, status, error):
-    found, reason = record(tmp_path, content, name)
-    assert found == status
-    assert (error is None and reason is None) or error in reason
+    (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
+    verdict = read_parity(tmp_path / "a.onnx", "onnx", "f" * 64)
+    assert verdict.status == status
+    assert (error is None and verdict.reason is None) or error in verdict.reason
+
+
+def test_a_verdict_reaches_the_row_and_a_failed_one_keeps_its_times(tmp_path):
+    for name, passed in (("a", True), ("b", False)):
+        (tmp_path / f"{name}.onnx.parity.json").write_text(json.dumps({"passed": passed}))
+    good, bad = measure(tmp_path, "a", "b", plan=BenchPlan(rounds=1, frames=1, warmup=0)).rows
+    assert (good.status, good.error) == ("ok", None)
+    assert (bad.status, bad.error, bad.ran) == ("failed", "parity failed (b.onnx.parity.json)", True)
+    assert bad.p50_ms is not None
+
+
+def test_a_checkpoint_is_the_reference_and_needs_no_record(tmp_path):
+    assert read_parity(tmp_path / "ckpt.pth", "pytorch", "f" * 64).status == "ok"
 
 
 @pytest.mark.parametrize(
