@@ -38,7 +38,9 @@ class MissingDependencyError(SegError):
 
     def __init__(self, package: str, feature: str, install: str) -> None:
         """Say which `package` the `feature` lacks and what to give pip (`install`), such as "segproof[onnx]"."""
-        super().__init__(f"{feature} needs the package {package!r}, which is not installed: run  pip install '{install}'")
+        super().__init__(
+            f"{feature} needs the package {package!r}, which is not installed: run  pip install '{install}'"
+        )
         self.package = package
         self.install = install
 

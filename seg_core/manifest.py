@@ -105,9 +105,9 @@ def manifest_path(artifact: Path) -> Path:
 
 
 def hash_artifact(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a package directory.
+    r"""Return the SHA-256 of a file, or of a package directory.
 
-    A directory (`.mlpackage`) hashes the sorted lines `<relative posix path>\\0<sha256 of the file>\\n`.
+    A directory (`.mlpackage`) hashes the sorted lines `<relative posix path>\0<sha256 of the file>\n`.
     """
     if not path.is_dir():
         return _hash_file(path)
