@@ -1,0 +1,66 @@
+"""The checkpoint in eager float32 PyTorch on every image: what artifacts are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.manifest import hash_artifact
+from seg_core.models import SegmentationModel
+from seg_core.models.checkpoint import Checkpoint, build_network, load_checkpoint
+from seg_core.preprocessing import Preprocessor
+from seg_core.spec import PreprocessSpec
+from seg_export.parity.samples import Sample
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """One image: its canvas BGR uint8 (h, w, 3), tensor float32 (1, c, h, w) and logits float32 (classes, h, w)."""
+
+    sample: Sample
+    canvas_bgr: npt.NDArray[np.uint8]
+    tensor: npt.NDArray[np.float32]
+    logits: npt.NDArray[np.float32]
+
+
+class Reference:
+    """A checkpoint and its answers at one size; nothing of an artifact is involved."""
+
+    def __init__(self, path: str | Path, samples: Sequence[Sample], size_hw: tuple[int, int] | None = None) -> None:
+        """Load the checkpoint at `path` and run it on `samples` at `size_hw`, by default its native size.
+
+        Raises CheckpointError when the file cannot be used and ConfigError when the network cannot take the size.
+        """
+        self.path = Path(path)
+        self.checkpoint: Checkpoint = load_checkpoint(self.path)
+        self.sha256 = hash_artifact(self.path)
+        self.network: SegmentationModel = build_network(self.checkpoint).main_only()
+        self.samples = list(samples)
+        self._runs: dict[tuple[int, int], list[ReferenceRun]] = {}
+        self.spec: PreprocessSpec = replace(
+            self.checkpoint.preprocess, size_hw=size_hw or self.checkpoint.preprocess.size_hw
+        )
+        self.network.check_size(self.spec.size_hw)
+
+    def runs(self, size_hw: tuple[int, int] | None = None) -> list[ReferenceRun]:
+        """Return the answers at `size_hw` (by default that of the reference), computed once."""
+        size_hw = size_hw or self.spec.size_hw
+        if size_hw not in self._runs:
+            self.network.check_size(size_hw)
+            spec = replace(self.checkpoint.preprocess, size_hw=size_hw)
+            self._runs[size_hw] = [self._run(spec, sample) for sample in self.samples]
+        return self._runs[size_hw]
+
+    def _run(self, spec: PreprocessSpec, sample: Sample) -> ReferenceRun:
+        import torch
+
+        preprocessor = Preprocessor(spec)
+        canvas, _ = preprocessor.to_canvas(sample.image_bgr, sample.roi)
+        tensor = preprocessor.to_tensor(canvas)
+        with torch.inference_mode():
+            logits = self.network(torch.from_numpy(tensor))[0].numpy()
+        return ReferenceRun(sample, canvas, tensor, logits)

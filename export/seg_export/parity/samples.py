@@ -1,0 +1,78 @@
+"""The images that parity is measured on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.errors import ImageError
+from seg_core.geometry import Roi
+from seg_core.images import list_images, load_image
+
+#: A file beside the images that says which region of each the network shall see.
+ROIS_FILE = "rois.json"
+
+_SYNTHETIC_HW = (360, 300)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, BGR uint8 (H, W, 3), under a name that is unique in its set, and the region that counts."""
+
+    name: str
+    image_bgr: npt.NDArray[np.uint8]
+    roi: Roi | None = None
+    synthetic: bool = False
+
+
+def load_samples(path: str | Path) -> list[Sample]:
+    """Read one image, or all images of a directory sorted by name.
+
+    A `rois.json` beside them, {"file name": [top, left, height, width]}, gives regions of interest. Raises
+    ImageError when there is no image, one cannot be read, or the file of regions is malformed.
+    """
+    files = list_images(path)
+    regions = _load_rois(files[0].parent / ROIS_FILE)
+    return [Sample(file.name, load_image(file), regions.get(file.name)) for file in files]
+
+
+def _load_rois(path: Path) -> dict[str, Roi]:
+    if not path.is_file():
+        return {}
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): Roi(*(int(value) for value in box)) for name, box in data.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise ImageError(f'{path}: expected {{"image.jpg": [top, left, height, width], …}} in pixels') from None
+
+
+def synthetic_samples(count: int = 3, seed: int = 7) -> list[Sample]:
+    """Return seeded images with the spectrum of photographs (1/f noise) and a face-like arrangement of ellipses.
+
+    They stand in where no real image is given; what they prove about a trained network is less.
+    """
+    generator = np.random.default_rng(seed)
+    return [Sample(f"synthetic_{index}", _synthesise(generator), synthetic=True) for index in range(count)]
+
+
+def _synthesise(generator: np.random.Generator) -> npt.NDArray[np.uint8]:
+    height, width = _SYNTHETIC_HW
+    frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.fftfreq(width)[np.newaxis])
+    frequency[0, 0] = 1.0
+    spectrum = np.fft.fft2(generator.standard_normal((3, height, width))) / frequency
+    noise = np.real(np.fft.ifft2(spectrum)).transpose(1, 2, 0)
+    image = np.ascontiguousarray(np.clip(120 + 45 * noise / noise.std(), 0, 255).astype(np.uint8))
+    centre = (width // 2 + int(generator.integers(-20, 20)), height // 2 + int(generator.integers(-20, 20)))
+    skin_bgr = tuple(int(value) for value in generator.integers((90, 120, 160), (150, 180, 240)))
+    cv2.ellipse(image, centre, (95, 125), 0, 0, 360, (30, 40, 60), -1)
+    cv2.ellipse(image, (centre[0], centre[1] + 15), (75, 100), 0, 0, 360, skin_bgr, -1)
+    for side in (-30, 30):
+        cv2.ellipse(image, (centre[0] + side, centre[1] - 10), (14, 7), 0, 0, 360, (40, 30, 30), -1)
+    cv2.ellipse(image, (centre[0], centre[1] + 65), (26, 9), 0, 0, 360, (80, 60, 190), -1)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.5), np.uint8)
