@@ -88,13 +88,23 @@ def draw_legend(label_set: LabelSet, width: int, classes: Sequence[int] | None =
     return strip
 
 
-def compare_view(image_bgr: UInt8, labels: UInt8, label_set: LabelSet, opacity: float = 0.55) -> UInt8:
-    """Return picture, overlay and class colours in one row above a legend of the classes that occur."""
+def compare_view(
+    image_bgr: UInt8,
+    labels: UInt8,
+    label_set: LabelSet,
+    opacity: float = 0.55,
+    classes: Sequence[int] | None = None,
+) -> UInt8:
+    """Return picture, overlay and class colours in one row above a legend of `classes` (default: those that occur).
+
+    Frames of a video need a fixed choice of classes, or their heights would differ.
+    """
     tinted = overlay(image_bgr, labels, label_set, opacity)
     row = side_by_side(image_bgr, tinted, colourise(labels, label_set.palette))
-    counts = np.bincount(labels.ravel(), minlength=256)[: label_set.num_classes]
-    strip = draw_legend(label_set, row.shape[1], [int(index) for index in np.flatnonzero(counts)])
-    return np.vstack([row, strip])
+    if classes is None:
+        counts = np.bincount(labels.ravel(), minlength=256)[: label_set.num_classes]
+        classes = [int(index) for index in np.flatnonzero(counts)]
+    return np.vstack([row, draw_legend(label_set, row.shape[1], classes)])
 
 
 def _borders(labels: UInt8) -> npt.NDArray[np.bool_]:

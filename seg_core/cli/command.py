@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from seg_core.errors import SegError
@@ -24,11 +25,14 @@ class SegCommand(click.Command):
     """Turn expected failures into one line `error: …` on stderr and an exit code.
 
     A SegError exits with its `exit_code`, Ctrl-C with 130, wrong usage with click's 2. Use it as
-    `@click.command(cls=SegCommand)`; `-h` works like `--help`.
+    `@click.command(cls=SegCommand, examples=["seg-x photo.jpg"])`; `-h` works like `--help`.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments of click.Command."""
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        """Take the arguments of click.Command, and command lines to show below the options."""
+        if examples:
+            # \b keeps click from wrapping the lines that follow.
+            kwargs["epilog"] = "\n".join(("\b", "Examples:", *(f"  {line}" for line in examples)))
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
         kwargs["context_settings"] = settings | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
