@@ -69,8 +69,8 @@ contracts: $(STAMP) ## import-linter: which room may import which
 
 .PHONY: wheel
 wheel: $(STAMP) ## build sdist and wheel into dist/ and check what is in the wheel
-	@rm -rf dist
-	@$(BIN)/python -m build --outdir dist >/dev/null
+	@rm -rf dist && mkdir -p build
+	@$(BIN)/python -m build --outdir dist >build/wheel.log 2>&1 || { cat build/wheel.log >&2; exit 1; }
 	@$(BIN)/python -m pytest -q tests/packaging/test_wheel.py --wheel dist/*.whl
 
 .PHONY: check
