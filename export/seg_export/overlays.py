@@ -54,5 +54,3 @@ class OverlayWriter:
     def discard(self) -> None:
         """Forget what was seen: the artifact was not accepted."""
         self._seen = []
-
-

@@ -85,9 +85,7 @@ class Exporter:
         Raises nothing but KeyboardInterrupt and programming errors. Nothing is left behind and an older
         artifact stays where it was unless the new one passed parity.
         """
-        result = ExportResult(
-            target.name, self.precision, "failed", target.converter(), path=self.destination(target)
-        )
+        result = ExportResult(target.name, self.precision, "failed", target.converter(), path=self.destination(target))
         try:
             with work_directory(self.out_dir) as work:
                 return self._export_in(work, target, result, overlays, progress)
@@ -208,4 +206,3 @@ def default_stem(reference: Reference, precision: Precision) -> str:
     if reference.spec.size_hw != reference.checkpoint.preprocess.size_hw:
         stem += "-{}x{}".format(*reference.spec.size_hw)
     return stem if precision == "fp32" else f"{stem}-{precision}"
-

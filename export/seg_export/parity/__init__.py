@@ -2,7 +2,7 @@
 
 from seg_export.parity.check import check_artifact
 from seg_export.parity.reference import Reference
-from seg_export.parity.result import ParityReport, load_parity, parity_path
+from seg_export.parity.result import ParityReport, load_parity, parity_path, save_parity
 from seg_export.parity.samples import Sample, load_samples, synthetic_samples
 from seg_export.parity.tolerances import Tolerance, tolerance_of
 
@@ -15,6 +15,7 @@ __all__ = [
     "load_parity",
     "load_samples",
     "parity_path",
+    "save_parity",
     "synthetic_samples",
     "tolerance_of",
 ]

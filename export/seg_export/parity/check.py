@@ -52,6 +52,7 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
             images.append(compare_image(run.sample.name, logits, run.logits, tolerance))
             if observer is not None:
                 observer(run, logits)
+        backend = getattr(runner, "backend", None)
     finally:
         runner.close()
     largest = max(float(np.abs(run.logits).max()) for run in runs)
@@ -70,6 +71,7 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
         outputs=(verdict,),
         passed=identical and verdict.passed,
         created_utc=created_utc(),
+        backend=backend,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from seg_core.errors import SpecError
 from seg_core.spec import from_json, to_json
+from seg_export.install import unwritable, work_directory
 from seg_export.parity.tolerances import Tolerance
 
 PARITY_VERSION = 1
@@ -49,7 +50,8 @@ class ParityReport:
 
     `preprocessing_identical` says that on every image the artifact's own preprocessing gave the bytes of the
     pure numpy definition and the numbers that the checkpoint's gave. `images` says whether the images were
-    photographs or synthetic. `passed` is the verdict over everything.
+    photographs or synthetic. `backend` is what ran the artifact where its target has more than one way, such as
+    "evaluator" for a Core ML program away from macOS. `passed` is the verdict over everything.
     """
 
     artifact: str
@@ -65,6 +67,7 @@ class ParityReport:
     outputs: tuple[OutputParity, ...]
     passed: bool
     created_utc: str
+    backend: str | None = None
     schema_version: int = PARITY_VERSION
 
     def __post_init__(self) -> None:
@@ -82,6 +85,18 @@ class ParityReport:
 def parity_path(artifact: Path) -> Path:
     """Return where the parity report of `artifact` lies: the same name with `.parity.json` appended."""
     return artifact.with_name(artifact.name + ".parity.json")
+
+
+def save_parity(artifact: Path, report: ParityReport) -> None:
+    """Write the parity report of `artifact` beside it, atomically; raises ExportError when it cannot be written."""
+    path = parity_path(artifact)
+    with work_directory(path.parent) as work:
+        draft = work / path.name
+        try:
+            draft.write_text(report.to_json(), encoding="utf-8")
+            draft.replace(path)
+        except OSError as error:
+            raise unwritable(path.parent, error) from None
 
 
 def load_parity(path: str | Path) -> ParityReport:
