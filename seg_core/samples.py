@@ -80,7 +80,7 @@ def _folder(data_dir: Path, name: str) -> Path:
     folder = data_dir / name
     if not folder.is_dir():
         nested = sorted(path.parent.name for path in data_dir.glob("*/images") if path.is_dir())
-        hint = f"; did you mean {data_dir / nested[0]}?" if nested else ""
+        hint = f"; did you mean {' or '.join(str(data_dir / split) for split in nested[:_NAMED])}?" if nested else ""
         raise ImageError(f"{data_dir}: has no folder {name}/; expected images/ and masks/ in it{hint}")
     return folder
 

@@ -27,6 +27,9 @@ from seg_core.runners import target_of
 #: Rounds that are run even when the budget is spent: a median of fewer says nothing.
 MIN_ROUNDS = 3
 
+#: Frames run on opening and never timed: the first allocates, TorchScript profiles and compiles on the next two.
+OPENING_FRAMES = 3
+
 #: Called with one line about what is being done and the share that is done, 0..1.
 Progress = Callable[[str, float], None]
 
@@ -138,7 +141,7 @@ def _open_all(
         try:
             facts = contender.worker.wait_ready()
             contender.row = _with_facts(contender.row, facts)
-            contender.worker.time_frames(1)  # the first frame allocates and, in some runtimes, compiles
+            contender.worker.time_frames(OPENING_FRAMES)
         except WorkerError as error:
             contender.fail(error)
 

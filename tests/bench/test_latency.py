@@ -30,16 +30,16 @@ def measure(tmp_path, *names, plan=None, opener=fake_sessions.open_some):
 def test_statistics_and_ratio_follow_from_the_frame_times(tmp_path):
     report = measure(tmp_path, "a", "b")
     first, second = report.rows
-    # One frame on opening, then per round one untimed and three timed; the fake adds 1 ms with every frame.
-    expected = [10.0 + 1 + 4 * burst + frame for burst in range(4) for frame in (2, 3, 4)]
+    # Three frames on opening, then per round one untimed and three timed; the fake adds 1 ms with every frame.
+    expected = [10.0 + 3 + 4 * burst + frame for burst in range(4) for frame in (2, 3, 4)]
     assert first.samples_ms == tuple(expected)
     assert first.p50_ms == np.percentile(expected, 50)
     assert first.p90_ms == pytest.approx(np.percentile(expected, 90), abs=1e-4)
     assert first.mean_ms == pytest.approx(np.mean(expected), abs=1e-4)
-    assert (first.min_ms, first.rounds, first.preprocess_ms, first.postprocess_ms) == (13.0, 4, 1.0, 2.0)
+    assert (first.min_ms, first.rounds, first.preprocess_ms, first.postprocess_ms) == (15.0, 4, 1.0, 2.0)
     assert first.ratio_to_first == 1.0
     assert second.ratio_to_first == pytest.approx(
-        np.median([(14 + 10 + 4 * r) / (14 + 4 * r) for r in range(4)]), abs=1e-4
+        np.median([(16 + 10 + 4 * r) / (16 + 4 * r) for r in range(4)]), abs=1e-4
     )
     assert first.sha256 == hash_artifact(tmp_path / "a.onnx")
     assert (first.bytes, first.status, first.ran, first.backend, first.size_hw) == (
@@ -56,7 +56,7 @@ def test_statistics_and_ratio_follow_from_the_frame_times(tmp_path):
 
 def test_every_round_runs_all_and_rotates_who_begins(tmp_path):
     measure(tmp_path, "a", "b", plan=BenchPlan(rounds=3, frames=1, warmup=0, budget_s=60))
-    assert (tmp_path / "order.log").read_text().split() == ["a", "b", "a", "b", "b", "a", "a", "b"]
+    assert (tmp_path / "order.log").read_text().split() == [*"aaabbb", *"ab", *"ba", *"ab"]
 
 
 def test_a_spent_budget_still_gives_three_rounds(tmp_path):
@@ -72,7 +72,7 @@ def test_each_thread_count_is_a_row_with_its_own_reference(tmp_path):
         ("a.onnx", 2),
         ("b.onnx", 2),
     ]
-    assert [row.ratio_to_first for row in report.rows] == [1.0, pytest.approx(22 / 12, abs=1e-4)] * 2
+    assert [row.ratio_to_first for row in report.rows] == [1.0, pytest.approx(24 / 14, abs=1e-4)] * 2
 
 
 @pytest.mark.parametrize(
