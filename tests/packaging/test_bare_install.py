@@ -1,5 +1,6 @@
 """The core as an app embeds it: numpy and OpenCV, no extra."""
 
+import json
 import subprocess
 import sys
 
@@ -20,9 +21,9 @@ def bare_python(wheel, tmp_path_factory):
 
 
 def test_bare_environment_holds_only_numpy_and_opencv(bare_python):
-    code = "import importlib.metadata as m; print(sorted(d.name.lower() for d in m.distributions()))"
+    code = "import importlib.metadata as m, json; print(json.dumps([d.name.lower() for d in m.distributions()]))"
     done = subprocess.run([str(bare_python), "-c", code], capture_output=True, text=True, check=True)
-    installed = set(eval(done.stdout)) - {"pip", "setuptools"}
+    installed = set(json.loads(done.stdout)) - {"pip", "setuptools"}
     assert installed == {"numpy", "opencv-python-headless", "segproof"}
 
 
