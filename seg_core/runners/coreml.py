@@ -138,7 +138,8 @@ def _check_tensors(path: Path, program: Program, manifest: Manifest) -> None:
 
 
 def _check_tensor(path: Path, what: str, stated: TensorSpec, found: ValueType, is_image: bool) -> None:
-    shape, dtype = stated.shape, np.dtype(stated.dtype)
+    shape: tuple[int, ...] = stated.shape
+    dtype: np.dtype[Any] = np.dtype(stated.dtype)
     if is_image and stated.layout == "nhwc" and stated.dtype == "uint8":
         shape, dtype = (shape[0], shape[3], shape[1], shape[2]), boundary_dtype(found.dtype)
     if not found.admits(shape) or boundary_dtype(found.dtype) != dtype:
