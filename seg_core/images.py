@@ -7,9 +7,7 @@ character: files are read by Python and decoded from memory.
 
 from __future__ import annotations
 
-import os
 import struct
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from seg_core.atomic import replacing
 from seg_core.containers import PNG_SIGNATURE, check_container, check_size, png_chunks
 from seg_core.errors import ImageError
 from seg_core.video import open_video
@@ -96,18 +95,10 @@ def save_image(path: str | Path, image: UInt8) -> None:
     if not written:
         raise ImageError(f"{path}: cannot write {path.suffix or 'a file without suffix'} of {image.shape}; use .png")
     try:
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".seg-", dir=path.parent)
+        with replacing(path) as draft:
+            draft.write_bytes(data.tobytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another directory") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data.tobytes())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another directory") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def read_image_bytes(path: Path) -> bytes:
@@ -158,10 +149,3 @@ def _palette_as_grey(data: bytes) -> tuple[bytes, int]:
     parts = [PNG_SIGNATURE, struct.pack(">I", length), header, struct.pack(">I", zlib.crc32(header))]
     parts += [data[at - 8 : at + size + 4] for name, at, size in chunks if name in (b"IDAT", b"IEND")]
     return b"".join(parts), 255 // ((1 << depth) - 1)
-
-
-def _umask() -> int:
-    # There is no way to ask without setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

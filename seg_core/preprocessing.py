@@ -84,7 +84,7 @@ class Preprocessor:
 
     def _normalise_interleaved(self, pixels: UInt8) -> npt.NDArray[Any]:
         if self.spec.dtype == "uint8":
-            return pixels
+            return pixels.copy()
         table = np.ascontiguousarray(self._tables.T)[np.newaxis]
         return np.asarray(cv2.LUT(pixels, table)).reshape(pixels.shape)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from seg_core.atomic import replacing
 from seg_core.errors import ImageError
 
 UInt8 = npt.NDArray[np.uint8]
@@ -74,60 +75,62 @@ def open_video(path: str | Path) -> VideoReader:
 
 
 class VideoWriter:
-    """Write BGR frames to an mp4 (MPEG-4 part 2, which every OpenCV wheel encodes).
+    """Append BGR frames to an mp4 (MPEG-4 part 2, which every OpenCV wheel encodes). Made by `create_video`."""
 
-    Use it as a context manager: the file takes its name when the block ends well; an error leaves nothing behind
-    and keeps an older file. Odd sizes are grown by one repeated row or column, which the codec needs.
-    """
-
-    def __init__(self, path: str | Path, frames_per_second: float) -> None:
-        """Prepare to write `path`; raises ImageError when its directory cannot be written or it is not an mp4."""
-        self.path = Path(path)
-        if self.path.suffix.lower() != ".mp4":
-            raise ImageError(f"{self.path}: videos are written as .mp4")
-        try:
-            handle, name = tempfile.mkstemp(suffix=".mp4", prefix=".seg-", dir=self.path.parent)
-        except OSError as error:
-            raise ImageError(f"{self.path}: cannot be written ({error.strerror}); choose another directory") from None
-        os.close(handle)
-        self._partial = Path(name)
+    def __init__(self, path: Path, draft: Path, frames_per_second: float) -> None:
+        """Prepare to write `draft` (`path` in messages); its encoder is opened with the first frame."""
+        self.frames = 0
+        self._path = path
+        self._draft = draft
         self._rate = frames_per_second
         self._writer: cv2.VideoWriter | None = None
         self._size_hw = (0, 0)
 
     def write(self, frame_bgr: UInt8) -> None:
-        """Append one frame, BGR uint8 (H, W, 3); raises ImageError when its size changes or nothing can encode it."""
-        size_hw = (frame_bgr.shape[0], frame_bgr.shape[1])
+        """Append one frame, BGR uint8 (H, W, 3); raises ImageError when its size changes or nothing can encode it.
+
+        Odd sizes are grown by one repeated row or column, which the codec needs.
+        """
+        height, width = size_hw = (frame_bgr.shape[0], frame_bgr.shape[1])
         if self._writer is None:
             self._size_hw = size_hw
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            even = (size_hw[1] + size_hw[1] % 2, size_hw[0] + size_hw[0] % 2)
-            self._writer = cv2.VideoWriter(str(self._partial), cv2.CAP_FFMPEG, code, self._rate, even)
+            even = (width + width % 2, height + height % 2)
+            self._writer = cv2.VideoWriter(str(self._draft), cv2.CAP_FFMPEG, code, self._rate, even)
             if not self._writer.isOpened():
-                raise ImageError(f"{self.path}: this OpenCV has no MPEG-4 encoder; install an opencv-python wheel")
+                raise ImageError(
+                    f"{self._path}: this OpenCV cannot encode MPEG-4 of {width}x{height}; use an opencv-python wheel"
+                )
         if size_hw != self._size_hw:
-            raise ImageError(f"{self.path}: frame size changed from {self._size_hw} to {size_hw}")
-        border = cv2.BORDER_REPLICATE
-        self._writer.write(cv2.copyMakeBorder(frame_bgr, 0, size_hw[0] % 2, 0, size_hw[1] % 2, border))
+            raise ImageError(f"{self._path}: frame size changed from {self._size_hw} to {size_hw}")
+        self._writer.write(cv2.copyMakeBorder(frame_bgr, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
+        self.frames += 1
 
-    def __enter__(self) -> VideoWriter:
-        return self
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            written = self._writer is not None
-            if self._writer is not None:
-                self._writer.release()
-            if error is not None:
-                return
-            # The encoder does not report a full disk; an unreadable result is how it shows.
-            if not written or not cv2.VideoCapture(str(self._partial), cv2.CAP_FFMPEG).isOpened():
-                raise ImageError(f"{self.path}: the video could not be written (no frame, or the disk is full)")
-            self._partial.chmod(0o644)
-            self._partial.replace(self.path)
-        except OSError as failure:
-            raise ImageError(f"{self.path}: cannot be written ({failure.strerror})") from None
-        finally:
-            self._partial.unlink(missing_ok=True)
+
+@contextmanager
+def create_video(path: str | Path, frames_per_second: float) -> Iterator[VideoWriter]:
+    """Yield a writer whose mp4 takes the name `path` when the block ends well.
+
+    An error inside the block leaves nothing behind and keeps an older file. Raises ImageError when `path` is no mp4,
+    cannot be written, or would hold no frame.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise ImageError(f"{path}: videos are written as .mp4")
+    try:
+        with replacing(path) as draft:
+            writer = VideoWriter(path, draft, frames_per_second)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            # The encoder does not report a full disk; a result that cannot be opened is how it shows.
+            if not writer.frames or not cv2.VideoCapture(str(draft), cv2.CAP_FFMPEG).isOpened():
+                raise ImageError(f"{path}: the video could not be written (no frame, or the disk is full)")
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another directory") from None

@@ -64,14 +64,16 @@ def side_by_side(*images_bgr: UInt8, gap: int = 8) -> UInt8:
 def draw_legend(label_set: LabelSet, width: int, classes: Sequence[int] | None = None) -> UInt8:
     """Return a white strip (h, `width`, 3) with a colour swatch and the name of each of `classes` (default: all).
 
-    Entries wrap into as many rows as `width` needs.
+    Entries wrap into as many rows as `width` needs; above 1,600 pixels they grow with it.
     """
+    unit = max(1.0, width / 1600)
+    row, swatch, pad, line = round(22 * unit), round(14 * unit), round(6 * unit), max(1, int(unit))
+    size = 0.42 * unit
     chosen = range(label_set.num_classes) if classes is None else classes
-    row, swatch, pad, size = 22, 14, 6, 0.42
     places: list[tuple[int, int, int]] = []
     x, y = pad, 0
     for index in chosen:
-        (text_width, _), _ = cv2.getTextSize(label_set.names[index], _FONT, size, 1)
+        (text_width, _), _ = cv2.getTextSize(label_set.names[index], _FONT, size, line)
         wide = swatch + 2 * pad + text_width
         if x > pad and x + wide > width:
             x, y = pad, y + row
@@ -80,11 +82,11 @@ def draw_legend(label_set: LabelSet, width: int, classes: Sequence[int] | None =
     strip = np.full((y + row, width, 3), 255, np.uint8)
     for index, x, y in places:
         top = y + (row - swatch) // 2
-        colour = label_set.palette[index][::-1]
-        cv2.rectangle(strip, (x, top), (x + swatch, top + swatch), colour, cv2.FILLED)
-        cv2.rectangle(strip, (x, top), (x + swatch, top + swatch), _TEXT_BGR, 1)
-        origin = (x + swatch + pad, top + swatch - 2)
-        cv2.putText(strip, label_set.names[index], origin, _FONT, size, _TEXT_BGR, 1, cv2.LINE_AA)
+        corners = (x, top), (x + swatch, top + swatch)
+        cv2.rectangle(strip, *corners, label_set.palette[index][::-1], cv2.FILLED)
+        cv2.rectangle(strip, *corners, _TEXT_BGR, line)
+        origin = (x + swatch + pad, top + swatch - round(2 * unit))
+        cv2.putText(strip, label_set.names[index], origin, _FONT, size, _TEXT_BGR, line, cv2.LINE_AA)
     return strip
 
 

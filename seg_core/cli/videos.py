@@ -16,7 +16,7 @@ from seg_core.cli.regions import RegionChooser
 from seg_core.errors import ImageError, MissingDependencyError
 from seg_core.geometry import Roi
 from seg_core.predictor import Predictor
-from seg_core.video import VideoWriter, open_video
+from seg_core.video import VideoWriter, create_video, open_video
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -46,7 +46,7 @@ def predict_video(
             # Not earlier: a first frame without a face must leave no directory behind.
             for kind, path in outputs.items() if not writers else ():
                 make_directory(path.parent)
-                writers[kind] = stack.enter_context(VideoWriter(path, video.frames_per_second))
+                writers[kind] = stack.enter_context(create_video(path, video.frames_per_second))
             for kind, writer in writers.items():
                 writer.write(render(kind, frame, prediction.labels))
             for step, value in prediction.timings_ms.items():
