@@ -142,6 +142,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    # No refreshing in the background: a thread that draws would disturb what is being measured.
+    with Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
-        yield lambda line, share: bar.update(task, description=line, completed=share)
+        yield lambda line, share: bar.update(task, description=line, completed=share, refresh=True)

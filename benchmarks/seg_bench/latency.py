@@ -90,13 +90,15 @@ def measure_latency(
     """Measure every artifact at every thread count and return one row for each.
 
     `image_bgr` is uint8 (H, W, 3), the frame that is run again and again; `image_name` describes it in the
-    report. An artifact that cannot be opened, raises or kills its process becomes a row with status "failed".
+    report. Rows carry the file name, or the path where two artifacts share one. An artifact that cannot be
+    opened, raises or kills its process becomes a row with status "failed".
     Raises SegError when a path does not exist or is not of a known kind.
     """
     plan = plan or BenchPlan()
     progress = progress or (lambda _line, _share: None)
     environment = read_environment()
-    known = [_describe(path) for path in artifacts]
+    names = [path.name for path in artifacts]
+    known = [_describe(path, path.name if names.count(path.name) == 1 else str(path)) for path in artifacts]
     rows: list[LatencyRow] = []
     for index, threads in enumerate(plan.threads):
         contenders = [
@@ -114,14 +116,14 @@ def _share_of(progress: Progress, index: int, count: int) -> Progress:
     return lambda line, share: progress(line, (index + share) / count)
 
 
-def _describe(path: Path) -> LatencyRow:
+def _describe(path: Path, name: str) -> LatencyRow:
     if not path.exists():
         raise SegError(f"{path}: no such artifact; export it with  seg-export CHECKPOINT --target …")
     target = target_of(path)
     sha256 = hash_artifact(path)
     verdict = read_parity(path, target, sha256)
     return LatencyRow(
-        artifact=path.name,
+        artifact=name,
         target=target,
         status=verdict.status,
         error=verdict.reason,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from seg_bench.schema import EVALUATOR, LatencyReport, LatencyRow
 from seg_core.errors import MissingDependencyError
@@ -15,9 +15,37 @@ if TYPE_CHECKING:
 
     from seg_bench.accuracy import Evaluation
 
-_FILE_WIDTH = 160  # columns when nothing tells the width: a pipe must not truncate a table
+_FILE_WIDTH = 180  # columns when nothing tells the width: a pipe must not truncate a table
+_FULL_WIDTH = 150  # terminals narrower than this get the columns that matter most
 
-_STATUS = {"ok": "ok", "unverified": "exported, not verified", "failed": "failed"}
+_STATUS = {"ok": "ok", "unverified": "not verified", "failed": "failed"}
+
+
+class _Column(NamedTuple):
+    """A column of the latency table; those with `is_extra` need a wide terminal."""
+
+    heading: str
+    cell: Callable[[LatencyRow], str]
+    is_number: bool = True
+    is_extra: bool = False
+
+
+_COLUMNS = (
+    _Column("artifact", lambda row: row.artifact, is_number=False),
+    _Column("target", lambda row: row.target, is_number=False, is_extra=True),
+    _Column("precision", lambda row: row.precision or "—", is_number=False, is_extra=True),
+    _Column("size", lambda row: _size(row), is_number=False, is_extra=True),
+    _Column("threads", lambda row: str(row.threads) if row.threads else "default"),
+    _Column("p50 ms", lambda row: "(evaluator)" if row.backend == EVALUATOR else _ms(row.p50_ms)),
+    _Column("p90 ms", lambda row: _ms(row.p90_ms)),
+    _Column("min ms", lambda row: _ms(row.min_ms), is_extra=True),
+    _Column("ratio", lambda row: _ms(row.ratio_to_first)),
+    _Column("pre ms", lambda row: _ms(row.preprocess_ms), is_extra=True),
+    _Column("post ms", lambda row: _ms(row.postprocess_ms), is_extra=True),
+    _Column("load ms", lambda row: "—" if row.load_ms is None else f"{row.load_ms:.0f}", is_extra=True),
+    _Column("MB", lambda row: "—" if row.bytes is None else f"{row.bytes / 1e6:.1f}"),
+    _Column("status", lambda row: _STATUS[row.status], is_number=False),
+)
 
 
 def open_console(to_stderr: bool = False) -> Console:
@@ -31,42 +59,25 @@ def open_console(to_stderr: bool = False) -> Console:
 
 
 def print_latency(report: LatencyReport, console: Console) -> None:
-    """Print one table of all rows and, below, what its numbers are and where they were made."""
+    """Print one table of all rows and, below, what its numbers are and why rows failed."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     where = report.environment
-    table = Table(title=f"Latency on {where.cpu}, {where.cores} cores", title_justify="left")
-    for heading in ("artifact", "target", "precision", "size"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("threads", "p50 ms", "p90 ms", "min ms", "ratio", "pre ms", "post ms", "load ms", "MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("status", overflow="fold")
+    columns = [column for column in _COLUMNS if console.width >= _FULL_WIDTH or not column.is_extra]
+    table = Table(title=f"Latency on {where.cpu}, {where.cores} cores", title_justify="left", box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column.heading, justify="right" if column.is_number else "left", overflow="fold")
     for row in report.rows:
-        table.add_row(*_latency_cells(row))
+        table.add_row(*(column.cell(row) for column in columns))
     console.print(table)
     for note in _notes(report):
-        console.print(note, style="dim")
-
-
-def _latency_cells(row: LatencyRow) -> Iterable[str]:
-    is_evaluated = row.backend == EVALUATOR
-    yield row.artifact
-    yield row.target
-    yield row.precision or "—"
-    yield "×".join(map(str, row.size_hw)) if row.size_hw else "—"
-    yield str(row.threads) if row.threads else "default"
-    yield "(evaluator)" if is_evaluated else _ms(row.p50_ms)
-    yield _ms(row.p90_ms)
-    yield _ms(row.min_ms)
-    yield "—" if row.ratio_to_first is None else f"{row.ratio_to_first:.2f}"
-    yield _ms(row.preprocess_ms)
-    yield _ms(row.postprocess_ms)
-    yield "—" if row.load_ms is None else f"{row.load_ms:.0f}"
-    yield "—" if row.bytes is None else f"{row.bytes / 1e6:.1f}"
-    yield _STATUS[row.status]
+        console.print(note, style="dim", soft_wrap=not console.is_terminal)
 
 
 def _notes(report: LatencyReport) -> Iterable[str]:
+    if any(row.status == "unverified" for row in report.rows):
+        yield "not verified: exported, but no parity record of this very file lies beside it; run  seg-parity"
     rounds = max((row.rounds for row in report.rows), default=0)
     yield (
         f"p50, p90 and min are the network alone, over {rounds} interleaved rounds on {report.image}; ratio is the "
@@ -74,12 +85,16 @@ def _notes(report: LatencyReport) -> Iterable[str]:
     )
     if any(row.backend == EVALUATOR for row in report.rows):
         yield (
-            "(evaluator): the program was evaluated operation by operation because its runtime does not exist on "
-            "this system. That has no latency; measure it on the device."
+            "(evaluator): the program was checked operation by operation, because its runtime does not exist on this "
+            "system. That has no latency; measure it on the device."
         )
     for row in report.rows:
         if row.error is not None:
             yield f"{row.artifact}: {row.error}"
+
+
+def _size(row: LatencyRow) -> str:
+    return "—" if row.size_hw is None else f"{row.size_hw[0]}×{row.size_hw[1]}"
 
 
 def _ms(value: float | None) -> str:
@@ -88,13 +103,14 @@ def _ms(value: float | None) -> str:
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     """Print IoU and Dice of every class and the means; classes absent on both sides show a dash."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     confusion = evaluation.confusion
     height, width = evaluation.size_hw
     where = f"at {height}×{width}" if evaluation.at == "network" else "at source size"
     images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
-    table = Table(title=f"{PurePath(evaluation.model).name} on {images} {where}", title_justify="left")
+    table = Table(title=f"{PurePath(evaluation.model).name} on {images} {where}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("class", no_wrap=True)
     for heading in ("IoU", "Dice", f"boundary F ({evaluation.boundary.tolerance_px} px)"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -47,7 +47,8 @@ def test_eval_prints_json_alone_on_stdout_and_writes_the_same(model, data, tmp_p
 def test_eval_prints_a_table_of_every_class(model, data):
     lines = run(eval_command, model, "--data", data).stdout.splitlines()
     assert lines[0].strip() == "tiny.onnx on 1 image at 8×8"
-    assert next(line for line in lines if "green" in line).split("│")[2].strip() == "0.5000"
+    # Of the 7 outline pixels predicted 6 are near the true outline, of its 8 pixels 6 near the predicted one.
+    assert next(line for line in lines if "green" in line).split() == ["green", "0.5000", "0.6667", "0.8000"]
 
 
 def test_eval_gate_prints_the_scores_and_exits_3(model, data):
@@ -98,8 +99,8 @@ def test_bench_table_is_not_truncated_in_a_pipe(model):
         capture_output=True, text=True, check=True, encoding="utf-8",
     )  # fmt: skip
     (row,) = [line for line in done.stdout.splitlines() if "tiny.onnx" in line]
-    assert [cell.strip() for cell in row.split("│")[1:6]] == ["tiny.onnx", "onnx", "fp32", "8×8", "default"]
-    assert row.split("│")[-2].strip() == "exported, not verified"
+    assert row.split()[:5] == ["tiny.onnx", "onnx", "fp32", "8×8", "default"]
+    assert row.rstrip().endswith("not verified")
     assert "…" not in row
     assert done.stderr == ""
 

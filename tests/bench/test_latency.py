@@ -94,6 +94,12 @@ def test_a_failing_artifact_is_a_row_and_the_others_go_on(tmp_path, name, reason
     assert first.rounds == last.rounds == 4
 
 
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    (tmp_path / "old").mkdir()
+    rows = measure(tmp_path, "a", "old/a", "b", plan=BenchPlan(rounds=1, frames=1, warmup=0)).rows
+    assert [row.artifact for row in rows] == [str(tmp_path / "a.onnx"), str(tmp_path / "old" / "a.onnx"), "b.onnx"]
+
+
 def test_without_a_first_artifact_there_is_no_ratio(tmp_path):
     assert [row.ratio_to_first for row in measure(tmp_path, "b_raises", "b").rows] == [None, None]
 
