@@ -218,18 +218,24 @@ def _exit_code(results: list[ExportResult]) -> int:
 def _print_targets(as_json: bool) -> None:
     from seg_export.targets import get_target, list_targets, missing_packages
 
-    rows = []
-    for name in list_targets():
-        target = get_target(name)
-        missing = missing_packages(target)
-        rows.append({"name": name, "suffix": target.suffix, "precisions": list(target.precisions),
-                     "layout": target.layout, "installed": not missing, "missing": missing,
-                     "install": f"pip install 'segproof[{target.extra}]'"})  # fmt: skip
+    chosen = [get_target(name) for name in list_targets()]
     if as_json:
+        rows = [
+            {
+                "name": target.name,
+                "suffix": target.suffix,
+                "precisions": list(target.precisions),
+                "layout": target.layout,
+                "missing": missing_packages(target),
+                "install": f"segproof[{target.extra}]",
+            }
+            for target in chosen
+        ]
         click.echo(json.dumps({"schema_version": 1, "targets": rows}, indent=2))
         return
     console = Console()
-    for row in rows:
-        state = "installed" if row["installed"] else f"needs  {row['install']}"
-        precisions = " ".join(row["precisions"])
-        console.say(f"{mark(bool(row['installed']))} {row['name']:<12} {row['suffix']:<12} {precisions:<12} {state}")
+    for target in chosen:
+        missing = missing_packages(target)
+        state = f"needs  pip install 'segproof[{target.extra}]'" if missing else "installed"
+        precisions = " ".join(target.precisions)
+        console.say(f"{mark(not missing)} {target.name:<12} {target.suffix:<12} {precisions:<12} {state}")

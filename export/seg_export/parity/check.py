@@ -94,4 +94,4 @@ def _is_same_tensor(manifest: Manifest, run: ReferenceRun, tensor: npt.NDArray[A
 def _as_planes(output: npt.NDArray[Any], layout: str) -> Float32:
     """Return logits of one image as float32 (num_classes, h, w)."""
     planes = output[0].transpose(2, 0, 1) if layout == "nhwc" else output[0]
-    return planes.astype(np.float32, copy=False)
+    return np.asarray(planes, np.float32)

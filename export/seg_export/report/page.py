@@ -60,7 +60,8 @@ def _verdict(data: ReportData, title: str) -> str:
     if len(passed) == len(data.rows):
         words = f"<span class='good'>✓ All {len(passed)} artifacts reproduce the checkpoint within tolerance.</span>"
     elif len(passed) == len(judged):
-        words = f"<span class='warn'>{len(passed)} of {len(data.rows)} artifacts are proved, the others not compared.</span>"
+        share = f"{len(passed)} of {len(data.rows)}"
+        words = f"<span class='warn'>{share} artifacts are proved; the others were not compared.</span>"
     else:
         failed = len(judged) - len(passed)
         words = f"<span class='bad'>✗ {failed} of {len(data.rows)} artifacts are beyond tolerance.</span>"

@@ -64,7 +64,7 @@ def draw_image_section(folder: Path, artifacts: Sequence[tuple[str, str]], label
 def _different(labels: UInt8, reference: UInt8) -> npt.NDArray[np.bool_]:
     if labels.shape != reference.shape:
         return np.ones(reference.shape, np.bool_)
-    return labels != reference
+    return np.asarray(labels != reference)
 
 
 def _tint(image_bgr: UInt8, labels: UInt8, label_set: LabelSet) -> UInt8:
