@@ -55,6 +55,8 @@ def predict_video(
     medians = {step: statistics.median(values) for step, values in timings.items()}
     record = make_record(source, outputs, prediction.geometry, counts, predictor.labels, medians)
     record["frames"] = len(timings["total"])
+    if record["frames"] < video.frame_count:
+        say(f"note: {source}: {record['frames']} of the {video.frame_count} frames it claims could be decoded")
     track.report(say)
     say(_line(record))
     return record
