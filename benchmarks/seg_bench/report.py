@@ -36,7 +36,7 @@ _COLUMNS = (
     _Column("precision", lambda row: row.precision or "—", is_number=False, is_extra=True),
     _Column("size", lambda row: _size(row), is_number=False, is_extra=True),
     _Column("threads", lambda row: str(row.threads) if row.threads else "default"),
-    _Column("p50 ms", lambda row: "(evaluator)" if row.backend == EVALUATOR else _ms(row.p50_ms)),
+    _Column("p50 ms", lambda row: "(evaluator)" if row.backend == EVALUATOR and row.ran else _ms(row.p50_ms)),
     _Column("p90 ms", lambda row: _ms(row.p90_ms)),
     _Column("min ms", lambda row: _ms(row.min_ms), is_extra=True),
     _Column("ratio", lambda row: _ms(row.ratio_to_first)),
@@ -79,10 +79,11 @@ def _notes(report: LatencyReport) -> Iterable[str]:
     if any(row.status == "unverified" for row in report.rows):
         yield "not verified: exported, but no parity record of this very file lies beside it; run  seg-parity"
     rounds = max((row.rounds for row in report.rows), default=0)
-    yield (
-        f"p50, p90 and min are the network alone, over {rounds} interleaved rounds on {report.image}; ratio is the "
-        "median of the per-round ratios to the first artifact."
-    )
+    if rounds:
+        yield (
+            f"p50, p90 and min are the network alone, over {rounds} interleaved rounds on {report.image}; ratio is the "
+            "median of the per-round ratios to the first artifact."
+        )
     if any(row.backend == EVALUATOR for row in report.rows):
         yield (
             "(evaluator): the program was checked operation by operation, because its runtime does not exist on this "
@@ -90,7 +91,7 @@ def _notes(report: LatencyReport) -> Iterable[str]:
         )
     for row in report.rows:
         if row.error is not None:
-            yield f"{row.artifact}: {row.error}"
+            yield row.error if row.artifact in row.error else f"{row.artifact}: {row.error}"
 
 
 def _size(row: LatencyRow) -> str:
