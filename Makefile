@@ -45,6 +45,7 @@ demo: $(STAMP) ## export the bundled network to every target, prove parity, meas
 	@$(BIN)/seg-export $(CHECKPOINT) --target all --images mobile_demo/samples --out $(DEMO)
 	@$(BIN)/seg-bench $(DEMO)/*.pt $(DEMO)/*.onnx $(DEMO)/*.mlpackage $(DEMO)/*.tflite --out $(DEMO)/latency.json
 	@$(BIN)/seg-report $(DEMO)
+	@echo "  (the commands are in $(BIN); put them on your PATH with  . $(BIN)/activate)"
 
 .PHONY: test
 test: $(STAMP) ## run the tests that need no GPU and no browser, but for the slow ones
