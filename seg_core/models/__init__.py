@@ -48,10 +48,9 @@ def build_model(spec: ModelSpec) -> SegmentationModel:
 
 
 def build_placeholder(spec: ModelSpec) -> SegmentationModel:
-    """Build the network of `spec` for weights that come from elsewhere: torch's random state is not advanced.
+    """Build the network of `spec` on torch's "meta" device: names, shapes and dtypes without memory or randomness.
 
     Raises ConfigError as `build_model` does.
     """
-    # Not on the "meta" device: its first random initialisation imports for two seconds.
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("meta"):
         return build_model(spec)

@@ -110,7 +110,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def build_network(checkpoint: Checkpoint) -> SegmentationModel:
     """Build the network of `checkpoint` with its weights: float32, on the CPU, in eval mode."""
-    network = build_placeholder(checkpoint.model)
+    network = build_placeholder(checkpoint.model).to_empty(device="cpu")
     network.load_state_dict(checkpoint.state_dict, strict=True)
     return network.eval()
 
@@ -123,9 +123,10 @@ def check_weights(checkpoint: Checkpoint) -> None:
     network = build_placeholder(checkpoint.model)
     network.check_size(checkpoint.preprocess.size_hw)
     expected, found = network.state_dict(), checkpoint.state_dict
-    fits = f"that {checkpoint.model.name} does not have" if found else "of no network"
     _refuse_keys("lacks the weight", [key for key in expected if key not in found])
-    _refuse_keys(f"holds a weight {fits}:", [key for key in found if key not in expected])
+    _refuse_keys(
+        f"holds a weight that {checkpoint.model.name} does not have:", [key for key in found if key not in expected]
+    )
     for key, wanted in expected.items():
         _check_tensor(key, found[key], wanted)
 
@@ -171,8 +172,8 @@ def _parse(content: Mapping[str, Any]) -> Checkpoint:
         postprocess=from_json(PostprocessSpec, content["postprocess"], "postprocess"),
         labels=from_json(LabelSet, content["labels"], "labels"),
         state_dict=dict(content["state_dict"]),
-        metrics=dict(content["metrics"]),
-        provenance=dict(content["provenance"]),
+        metrics=_plain("metrics", content["metrics"]),
+        provenance=_plain("provenance", content["provenance"]),
     )
 
 
@@ -189,12 +190,12 @@ def _plain(section: str, value: Mapping[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(to_json(value), default=_number)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{section}: only JSON types can be saved ({error})") from None
+        raise CheckpointError(f"{section}: only JSON types can be there ({error})") from None
     result: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
     return result
 
 
 def _number(value: Any) -> Any:
-    if hasattr(value, "item"):  # numpy and torch scalars
+    if getattr(value, "ndim", None) == 0:  # numpy and torch scalars
         return value.item()
     raise TypeError(f"found {type(value).__name__}")

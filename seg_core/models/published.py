@@ -83,8 +83,9 @@ def _unwrap(content: Any) -> tuple[list[str], dict[str, Tensor]]:
 
 
 def _clean(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Drop entries of the loss and the prefixes that all remaining keys share."""
-    dropped: list[str] = []
+    """Drop entries of the loss, entries that are no tensors, and the prefixes that all remaining keys share."""
+    dropped = [key for key, value in state.items() if not isinstance(value, Tensor)]
+    state = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     while True:
         dropped += [key for key in state if key.startswith(_LOSS_PREFIXES)]
         state = {key: value for key, value in state.items() if not key.startswith(_LOSS_PREFIXES)}
@@ -96,7 +97,7 @@ def _clean(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
 
 def _recognise(state: Mapping[str, Tensor]) -> ModelSpec:
     best: tuple[int, str, list[str]] | None = None
-    found = {key: tuple(value.shape) for key, value in state.items() if isinstance(value, Tensor)}
+    found = {key: tuple(value.shape) for key, value in state.items()}
     for name, read_spec in _READERS.items():
         spec = read_spec(name, state)
         expected = _expected(spec or ModelSpec(name, num_classes=2))
