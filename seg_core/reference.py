@@ -1,7 +1,7 @@
 """The preprocessing contract in numpy alone: the normative definition, integer for integer.
 
 It is what ports to other languages are written from and tested against, and the way to preprocess without OpenCV.
-Plain rather than fast: about 20 times slower than `seg_core.preprocessing`. The sizes come from `seg_core.geometry`.
+Plain rather than fast: about ten times slower than `seg_core.preprocessing`. The sizes come from `seg_core.geometry`.
 
 - LINEAR_EXACT, per axis in float64 without fused multiply-add: `scale = 1 / (dst / src)`,
   `f = scale * (d + 0.5) - 0.5`, index `floor(f)`, weight `a = round_half_even((f - floor(f)) * 256)`. Where the index

@@ -81,3 +81,12 @@ def test_public_names_are_real():
 def test_a_misspelt_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Preprocesor'"):
         _ = seg_core.Preprocesor
+
+
+def test_a_command_without_click_leaves_with_one_line():
+    script = BLOCKER + "import seg_core.cli.predict"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the command line needs the package 'click'")
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'segproof[cli]'" in done.stderr
