@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 _TAIL_CHARACTERS = 4000
 
@@ -21,7 +21,7 @@ class CapturedOutput:
         self.text = ""
 
 
-@contextmanager
+@contextlib.contextmanager
 def capture_output(enabled: bool = True) -> Iterator[CapturedOutput]:
     """Collect everything written to standard output and error, by Python or by native code.
 
@@ -35,17 +35,22 @@ def capture_output(enabled: bool = True) -> Iterator[CapturedOutput]:
     sys.stdout.flush()
     sys.stderr.flush()
     disabled_level = logging.root.manager.disable
-    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(max(disabled_level, logging.WARNING))
+    with tempfile.TemporaryFile() as sink:
         saved = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
         try:
             for descriptor in saved:
                 os.dup2(sink.fileno(), descriptor)
-            yield captured
+            with (
+                os.fdopen(os.dup(sink.fileno()), "w", encoding="utf-8", errors="replace") as text,
+                # Python's streams need not be descriptors 1 and 2: notebooks and test runners replace them.
+                contextlib.redirect_stdout(text),
+                contextlib.redirect_stderr(text),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")
+                logging.disable(max(disabled_level, logging.WARNING))
+                yield captured
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for descriptor, copy in saved.items():
                 os.dup2(copy, descriptor)
                 os.close(copy)

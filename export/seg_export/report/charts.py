@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH = 640
-_LABEL = 150
-_VALUE = 130
+_WIDTH = 480
+_LABEL = 116
+_VALUE = 92
 _ROW = 30
 _AXIS = 26
 

@@ -80,14 +80,15 @@ def _was_evaluated(rows: Iterable[ReportRow]) -> bool:
 
 
 def _table(rows: Iterable[ReportRow]) -> str:
-    head = ("target", "precision", "file", "MB", "max-abs", "× max|ref|", "labels equal", "p50 latency", "parity")
+    head = ("target", "parity", "file", "precision", "MB", "max-abs", "× max|ref|", "labels equal", "p50 latency")
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in _cells(row))}</tr>" for row in rows)
-    return f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr></thead><tbody>{body}</tbody></table>"
+    names = "".join(f"<th>{name}</th>" for name in head)
+    return f"<table class='artifacts'><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _cells(row: ReportRow) -> list[str]:
     info = row.manifest.artifact
-    cells = [info.target, info.precision, row.file, f"{row.bytes / 1e6:.1f}"]
+    cells = [row.file, info.precision, f"{row.bytes / 1e6:.1f}"]
     if row.parity is None:
         cells += ["–", "–", "–"]
         verdict = "<span class='warn'>not verified</span>"
@@ -99,7 +100,7 @@ def _cells(row: ReportRow) -> list[str]:
             percent_text(output.label_agreement),
         ]
         verdict = "<span class='good'>✓</span>" if row.parity.passed else "<span class='bad'>✗ failed</span>"
-    return [*map(escape, [*cells, row.p50_text]), verdict]
+    return [escape(info.target), verdict, *map(escape, [*cells, row.p50_text])]
 
 
 def figure_text(value: float | None) -> str:

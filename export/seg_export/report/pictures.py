@@ -54,9 +54,10 @@ def draw_image_section(folder: Path, artifacts: Sequence[tuple[str, str]], label
         figures.append(_figure(_tint(image, answer.labels, label_set), answer.caption, words))
         if count:
             figures.append(_figure(_mark(image, different), f"{answer.caption}: difference", "circles mark the pixels"))
+    legend = _legend([reference, *answers], label_set)
     table = _class_table([reference, *answers], label_set)
     return (
-        f"<section class='card'><h3>{escape(folder.name)}</h3><div class='gallery'>{''.join(figures)}</div>"
+        f"<section class='card'><h3>{escape(folder.name)}</h3><div class='gallery'>{''.join(figures)}</div>{legend}"
         f"<details><summary>Pixels per class</summary><div class='scroll'>{table}</div></details></section>"
     )
 
@@ -105,11 +106,24 @@ def _class_table(answers: Sequence[Answer], label_set: LabelSet) -> str:
     for index, name in enumerate(label_set.names):
         if not any(count[index] for count in counts):
             continue
-        red, green, blue = label_set.palette[index]
-        swatch = f"<i class='swatch' style='background:rgb({red},{green},{blue})'></i>"
         cells = "".join(_count_cell(int(count[index]), int(counts[0][index])) for count in counts)
-        rows.append(f"<tr><th>{swatch}{escape(name)}</th>{cells}</tr>")
+        rows.append(f"<tr><th>{_swatch(label_set, index)}{escape(name)}</th>{cells}</tr>")
     return f"<table><thead><tr><th>class</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _legend(answers: Sequence[Answer], label_set: LabelSet) -> str:
+    present = {int(index) for answer in answers for index in np.unique(answer.labels)}
+    entries = [
+        f"<span>{_swatch(label_set, index)}{escape(name)}</span>"
+        for index, name in enumerate(label_set.names)
+        if index in present
+    ]
+    return f"<p class='legend'>{''.join(entries)}</p>"
+
+
+def _swatch(label_set: LabelSet, index: int) -> str:
+    red, green, blue = label_set.palette[index]
+    return f"<i class='swatch' style='background:rgb({red},{green},{blue})'></i>"
 
 
 def _count_cell(count: int, reference: int) -> str:
