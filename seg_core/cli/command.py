@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from seg_core.errors import SegError
+
+# Every failure of a command has its own line; OpenCV, which reads this when it is loaded, would print more around it.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 try:
     import click
