@@ -28,7 +28,9 @@ def tests(session: nox.Session) -> None:
 def core(session: nox.Session, opencv: str) -> None:
     """Run the core's tests with numpy and OpenCV alone; tests that need an extra skip themselves."""
     session.install(".", *OPENCV[opencv], "pytest", "pytest-timeout")
-    session.run("python", "-m", "pytest", "tests/core", *session.posargs)
+    # The `faces` extra asks for OpenCV below 5, whose wheels still have the detector.
+    without_faces = ["--ignore=tests/core/test_faces.py"] if opencv == "opencv5" else []
+    session.run("python", "-m", "pytest", "tests/core", *without_faces, *session.posargs)
 
 
 @nox.session(python="3.11")
