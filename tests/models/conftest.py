@@ -27,3 +27,12 @@ def saved(checkpoint, tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "net.pth"
     save_checkpoint(path, checkpoint)
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny inputs: more threads only wait for one another, minutes long on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
