@@ -39,7 +39,7 @@ class ModelSection(Section):
 
     name: str = "ddrnet_23_slim"
     in_channels: int = Field(default=3, ge=1)
-    options: dict[str, bool | int | float | str] = Field(default_factory=lambda: {"aux_head": True, "upsample": True})
+    options: dict[str, bool | int | float | str] = {"aux_head": True, "upsample": True}
 
 
 class PreprocessSection(Section):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from seg_core.preprocessing import Preprocessor
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from seg_core.errors import ConfigError
 from seg_core.geometry import plan_geometry
 from seg_core.labels import LabelSet
+from seg_core.preprocessing import Preprocessor
 from seg_core.samples import SamplePair, list_pairs, load_pair
 from seg_core.spec import PreprocessSpec
 from seg_train.augment import Augmenter, Image, swap_table

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
@@ -20,6 +19,7 @@ from seg_core.errors import SegError
 from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
+from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 from seg_train import build
 from seg_train.data import build_train_loader
@@ -119,7 +119,7 @@ class Trainer:
             heads = self.network.forward_heads(images)
         losses: dict[str, Tensor] = self.loss(heads, targets)
         state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(losses["loss"]).backward()
+        torch.autograd.backward(state.scaler.scale(losses["loss"]))
         if solver.grad_clip is not None:
             state.scaler.unscale_(state.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), solver.grad_clip)
@@ -140,7 +140,7 @@ class Trainer:
         return values
 
     def _report(self, losses: dict[str, float], step_ms: float) -> None:
-        lr = self.state.schedule.get_last_lr()[0]
+        lr = float(self.state.schedule.get_last_lr()[0])
         self.history.add_step(self.state.step, losses, lr, step_ms)
         self.listener(Progress(self.state.step, self.config.solver.steps, losses, lr, step_ms))
 
@@ -155,7 +155,7 @@ class Trainer:
             state.best_miou = miou
             save_checkpoint(self.config.output / "best.pth", self._checkpoint(matrix), half=True)
         self.history.add_evaluation(state.step, matrix.to_json(self.labels.names), improved)
-        lr = state.schedule.get_last_lr()[0]
+        lr = float(state.schedule.get_last_lr()[0])
         self.listener(Progress(state.step, self.config.solver.steps, {}, lr, 0.0, matrix, improved))
 
     def _save_last(self) -> None:

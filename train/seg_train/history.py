@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seg_core.atomic import replacing
 from seg_core.errors import SegError
 
 
@@ -27,12 +28,13 @@ class History:
         self.evaluations.append({"step": step, "improved": improved, **metrics})
 
     def save(self) -> None:
-        """Write the file."""
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(
-            json.dumps({"steps": self.steps, "evaluations": self.evaluations}, indent=1), encoding="utf-8"
-        )
-        partial.replace(self.path)
+        """Write the file; raises SegError when the disk refuses."""
+        content = {"steps": self.steps, "evaluations": self.evaluations}
+        try:
+            with replacing(self.path) as draft:
+                draft.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise SegError(f"{self.path}: the history cannot be written ({error.strerror})") from None
 
     def load(self, until_step: int) -> None:
         """Take up an earlier file, forgetting what came after `until_step` and will be done again."""

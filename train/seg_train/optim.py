@@ -10,6 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from seg_core.config.schema import SolverSection
 
+Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+
 
 def build_optimizer(model: nn.Module, options: SolverSection, fused: bool) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov and Hutter 2019) with weight decay on matrices and kernels alone.
@@ -43,7 +45,7 @@ def build_average(model: nn.Module, decay: float) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def average(averaged: list[torch.Tensor], current: list[torch.Tensor], count: torch.Tensor) -> None:
+    def average(averaged: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
         steps = int(count)
         weight = 1 - min(decay, (1 + steps) / (10 + steps))
         if averaged[0].is_floating_point():  # torch calls once a device and dtype

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seg_core.atomic import replacing
 from seg_core.errors import CheckpointError
 
 STATE_FORMAT = "segproof.training"
@@ -50,12 +51,10 @@ def save_state(path: Path, state: RunState, fingerprint: str) -> None:
         "best_miou": state.best_miou,
         "fingerprint": fingerprint,
     }
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        torch.save(content, partial)
-        partial.replace(path)
+        with replacing(path) as draft:
+            torch.save(content, draft)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        partial.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path}: the training state cannot be written ({error}); the older one is kept"
         ) from None
