@@ -127,7 +127,8 @@ def test_export_again_replaces_the_older_file(to, out_dir, older, monkeypatch):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts children with it ignored
 from pathlib import Path
 from seg_export.install import work_directory
 with work_directory(Path(sys.argv[1])) as work:

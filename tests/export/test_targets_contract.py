@@ -106,6 +106,18 @@ def test_tflite_file_has_no_transposes_and_no_padded_pools(exported):
     assert "3 padded average pools became depthwise convolutions" in exported["tflite"].notes
 
 
+@pytest.mark.parametrize("name", [name for name in list_targets() if "fp16" in get_target(name).precisions])
+def test_fp16_is_half_the_size_and_float32_at_the_boundary(name, reference, exporter, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "out_dir", tmp_path)
+    monkeypatch.setattr(exporter, "precision", "fp16")
+    result = exporter.export(get_target(name))
+    # Labels are judged on trained weights only; random ones decide by differences that half precision cannot hold.
+    assert result.parity is not None, result.error
+    assert result.parity.outputs[0].max_abs_relative < 5e-3
+    assert result.bytes < 0.55 * exported[name].bytes
+    assert result.parity.precision == "fp16"
+
+
 def test_coreml_boundary_is_float32_and_ios16(exported):
     import coremltools
 

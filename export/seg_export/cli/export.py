@@ -176,9 +176,10 @@ def _print_next(console: Console, checkpoint: Path, images: Path | None, results
     photos = shlex.quote(str(images)) if images else "PHOTOS/"
     console.say("\nnext")
     console.say(f"  seg-parity {shlex.quote(str(checkpoint))} {every} --images {photos}")
-    console.say(f"  seg-bench {every}")
+    out_dir = results[0].path.parent
+    console.say(f"  seg-bench {every} --out {shlex.quote(str(out_dir / 'latency.json'))}")
     console.say(f"  seg-predict {paths[-1]} {photos} --out build/predict")
-    console.say(f"  seg-report {shlex.quote(str(results[0].path.parent))}")
+    console.say(f"  seg-report {shlex.quote(str(out_dir))}")
 
 
 def _as_json(reference: Reference, results: list[ExportResult]) -> dict[str, Any]:

@@ -22,12 +22,17 @@ class Tolerance:
 #: What fp32 must keep everywhere; each row below says what was measured against it.
 FP32 = Tolerance(max_abs_relative=2e-5, label_agreement=0.9995)
 
+#: What half precision must keep. Its logits move by 1e-3 of the largest; only the labels are judged.
+FP16 = Tolerance(max_abs_relative=None, label_agreement=0.995)
+
+# Measured with the bundled DDRNet-23-slim at 256x256 on the three bundled photographs; the worst of the three.
 TOLERANCES: dict[tuple[str, str], Tolerance] = {
-    ("torchscript", "fp32"): FP32,
-    ("onnx", "fp32"): FP32,
-    ("coreml", "fp32"): FP32,
-    ("tflite", "fp32"): FP32,
-    ("coreml", "fp16"): Tolerance(max_abs_relative=None, label_agreement=0.99),
+    ("torchscript", "fp32"): FP32,  # 2.7e-7 x max|ref|, labels 100 %
+    ("onnx", "fp32"): FP32,  # 3.3e-7 x max|ref|, labels 100 %
+    ("coreml", "fp32"): FP32,  # 6.5e-6 x max|ref|, labels 99.998 %, by the evaluator
+    ("tflite", "fp32"): FP32,  # 4.1e-7 x max|ref|, labels 100 %
+    ("coreml", "fp16"): FP16,  # 9.3e-4 x max|ref|, labels 99.963 %, by the evaluator
+    ("tflite", "fp16"): FP16,  # 2.3e-4 x max|ref|, labels 99.972 %
 }
 
 
