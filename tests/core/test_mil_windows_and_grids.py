@@ -1,5 +1,7 @@
 """What torch never converts to: padding words, sampling modes, exact operations on hand-made numbers."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -144,6 +146,13 @@ def test_small_rearrangements():
     np.testing.assert_array_equal(call("gather_nd", x, np.array([[1, 2], [0, 0]])), x[[1, 0], [2, 0]])
     np.testing.assert_array_equal(call("cumsum", x, 2, True, True)[..., 0], x[..., 1:].sum(-1))
     np.testing.assert_array_equal(call("fill_like", x, np.float32(2)), np.full(x.shape, 2))
+
+
+def test_error_function_is_exact_in_float32():
+    x = np.concatenate([np.linspace(-6, 6, 20011), 10.0 ** np.arange(-30, 2), [np.inf, -np.inf]]).astype(np.float32)
+    exact = np.array([math.erf(value) for value in x])
+    np.testing.assert_allclose(call("erf", x), exact, rtol=1.2e-7, atol=0)  # one unit in the last place
+    assert np.isnan(call("erf", np.array([np.nan], np.float32))).all()
 
 
 def test_ties_go_to_the_lower_index():
