@@ -50,7 +50,3 @@ class OverlayWriter:
                 save_image(folder / f"{name}.labels.png", labels)
                 if labels.shape == run.canvas_bgr.shape[:2]:
                     save_image(folder / f"{name}.png", overlay(run.canvas_bgr, labels, self._labels))
-
-    def discard(self) -> None:
-        """Forget what was seen: the artifact was not accepted."""
-        self._seen = []

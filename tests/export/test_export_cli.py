@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -215,6 +216,17 @@ def test_report_is_one_self_contained_page(artifacts):
     table = [line.split() for line in result.stdout.splitlines()[:3]]
     assert [row[0] for row in table] == ["target", "torchscript", "onnx"]
     assert "12.3 ms (2 threads)" in result.stdout
+
+
+def test_report_needs_no_torch(artifacts):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from seg_export.cli import report_command\n"
+        "report_command([sys.argv[1]], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(artifacts)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (artifacts / "report.html").exists()
 
 
 def test_report_ignores_figures_of_an_older_file(artifacts):

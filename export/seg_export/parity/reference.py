@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from seg_core.manifest import hash_artifact
-from seg_core.models import SegmentationModel
-from seg_core.models.checkpoint import Checkpoint, build_network, load_checkpoint
 from seg_core.preprocessing import Preprocessor
 from seg_core.spec import PreprocessSpec
 from seg_export.parity.samples import Sample
+
+if TYPE_CHECKING:
+    from seg_core.models import SegmentationModel
+    from seg_core.models.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Reference:
 
         Raises CheckpointError when the file cannot be used and ConfigError when the network cannot take the size.
         """
+        from seg_core.models.checkpoint import build_network, load_checkpoint  # torch: reports do without
+
         self.path = Path(path)
         self.checkpoint: Checkpoint = load_checkpoint(self.path)
         self.sha256 = hash_artifact(self.path)

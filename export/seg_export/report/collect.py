@@ -84,14 +84,21 @@ def collect_report(directory: str | Path) -> ReportData:
         )
     pictures = directory / OVERLAYS_DIR
     folders = sorted(path for path in pictures.iterdir() if path.is_dir()) if pictures.is_dir() else []
-    return ReportData(directory, tuple(rows), latency.get("environment", {}), tuple(folders))
+    return ReportData(directory, tuple(sorted(rows, key=_order)), latency.get("environment", {}), tuple(folders))
 
 
 def _artifacts(directory: Path) -> list[Path]:
-    """Return the artifacts with a manifest beside them, in the order of the targets."""
+    """Return the artifacts with a manifest beside them."""
     suffixes = [RUNNERS.get(name).suffix for name in RUNNERS]
-    found = [path for path in directory.iterdir() if path.suffix in suffixes and manifest_path(path).is_file()]
-    return sorted(found, key=lambda path: (suffixes.index(path.suffix), path.name))
+    return [path for path in directory.iterdir() if path.suffix in suffixes and manifest_path(path).is_file()]
+
+
+def _order(row: ReportRow) -> tuple[int, int, str]:
+    """Sort by target in their usual order, then from full precision to lower ones."""
+    info = row.manifest.artifact
+    targets = RUNNERS.names()
+    position = targets.index(info.target) if info.target in targets else len(targets)
+    return position, ("fp32", "fp16", "int8").index(info.precision), row.file
 
 
 def _read_row(path: Path, latency_rows: list[Any]) -> ReportRow:

@@ -116,21 +116,19 @@ def percent_text(share: float) -> str:
 def _charts(rows: tuple[ReportRow, ...]) -> str:
     cards = []
     timed = [
-        Bar(row.file if figure.threads is None else f"{row.manifest.artifact.target} ×{figure.threads}", figure.p50_ms,
+        Bar(_caption(row) + ("" if figure.threads is None else f" ×{figure.threads}"), figure.p50_ms,
             "not timed" if figure.p50_ms is None else f"{figure.p50_ms:.1f} ms")
         for row in rows
         for figure in row.latency
     ]  # fmt: skip
     if any(bar.value is not None for bar in timed):
-        cards.append(_card("Latency, median (target ×threads); shorter is better", draw_bars("latency", timed)))
+        cards.append(_card("Median latency (×threads); shorter is better", draw_bars("latency", timed)))
     judged = [row for row in rows if row.parity is not None and row.parity.tolerance.max_abs_relative is not None]
     if judged:
         bound = min(row.parity.tolerance.max_abs_relative or 1.0 for row in judged if row.parity)
         bars = [_difference_bar(row) for row in judged]
-        cards.append(
-            _card("Largest difference of a logit, as a share of max|ref|", draw_log_bars("difference", bars, bound))
-        )
-    sizes = [Bar(row.manifest.artifact.target, row.bytes / 1e6, f"{row.bytes / 1e6:.1f} MB") for row in rows]
+        cards.append(_card("Largest difference, × max|ref|", draw_log_bars("difference", bars, bound)))
+    sizes = [Bar(_caption(row), row.bytes / 1e6, f"{row.bytes / 1e6:.1f} MB") for row in rows]
     cards.append(_card("Size on disk", draw_bars("size", sizes)))
     return "".join(cards)
 
@@ -139,7 +137,7 @@ def _difference_bar(row: ReportRow) -> Bar:
     assert row.parity is not None
     value = row.parity.outputs[0].max_abs_relative
     tone = "bar" if row.parity.passed else "over"
-    return Bar(row.manifest.artifact.target, value, figure_text(value), tone)
+    return Bar(_caption(row), value, figure_text(value), tone)
 
 
 def _card(heading: str, body: str) -> str:

@@ -53,7 +53,7 @@ def draw_image_section(folder: Path, artifacts: Sequence[tuple[str, str]], label
         words = f"{count:,} of {different.size:,} pixels differ" if count else "every pixel agrees"
         figures.append(_figure(_tint(image, answer.labels, label_set), answer.caption, words))
         if count:
-            figures.append(_figure(_mark(image, different), f"{answer.caption}: difference", "circles mark the pixels"))
+            figures.append(_figure(_mark(image, different), f"{answer.caption}: difference", "squares mark the pixels"))
     legend = _legend([reference, *answers], label_set)
     table = _class_table([reference, *answers], label_set)
     return (
