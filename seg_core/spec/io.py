@@ -82,9 +82,12 @@ def _decode_union(hint: Any, value: Any, where: str) -> Any:
     inner = [option for option in options if option is not type(None)]
     if len(inner) == 1:
         return _decode(inner[0], value, where)
-    if type(value) in inner:  # scalars only: bool | int | float | str
+    if type(value) in inner:  # bool | int | float | str
         return _decode(type(value), value, where)
-    choices = ", ".join(option.__name__ for option in inner)
+    tuples = [option for option in inner if typing.get_origin(option) is tuple]
+    if tuples and isinstance(value, (list, tuple)):
+        return _decode(tuples[0], value, where)
+    choices = ", ".join("list" if option in tuples else option.__name__ for option in inner)
     raise SpecError(f"{where}: expected one of {choices}; found {_describe(value)}")
 
 

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from seg_core.errors import SpecError
 
 
+OptionValue = bool | int | float | str | tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A registered architecture and the plain keyword arguments of its constructor.
 
-    `options` holds JSON scalars only, such as {"aux_head": true, "upsample": true}.
+    `options` holds JSON scalars and lists of whole numbers (tuples here), such as
+    {"aux_head": true, "atrous_rates": [6, 12, 18]}.
     """
 
     name: str
     num_classes: int
     in_channels: int = 3
-    options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse impossible counts; raises SpecError."""
