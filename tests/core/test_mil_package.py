@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -260,6 +261,7 @@ def test_blob_of_another_type(tmp_path):
 def test_image_inputs_take_pixels_or_planes(tmp_path):
     import torch
 
+    warnings.simplefilter("ignore")
     net = torch.jit.trace(torch.nn.ReLU(), torch.zeros(1, 3, 4, 6))
     declared = [ct.ImageType(name="image", shape=(1, 3, 4, 6), scale=0.5, bias=[-1, 0, 1])]
     model = ct.convert(net, inputs=declared, convert_to="mlprogram", compute_precision=ct.precision.FLOAT32)
