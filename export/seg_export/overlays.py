@@ -1,6 +1,6 @@
 """Pictures of what the networks answered, for people and for the report.
 
-`overlays/<image>/` in the output directory holds `input.png` (what the network saw), `reference.labels.png`
+`overlays/<image file name>/` in the output directory holds `input.png` (what the network saw), `reference.labels.png`
 and `<artifact>.labels.png` (class indices), and for the eye `reference.png` and `<artifact>.png`.
 """
 
@@ -39,7 +39,7 @@ class OverlayWriter:
         """Write what was seen under the name `artifact` and forget it; raises ExportError or ImageError."""
         seen, self._seen = self._seen, []
         for run, found in seen:
-            folder = out_dir / OVERLAYS_DIR / Path(run.sample.name).stem
+            folder = out_dir / OVERLAYS_DIR / run.sample.name
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:

@@ -105,7 +105,7 @@ class Exporter:
         notes = self._convert(target, artifact)
         converted = time.perf_counter()
         progress(f"{target.name}: reopening it and comparing with the checkpoint")
-        with self._quiet(f"{target.name}: running the written artifact"):
+        with self._quiet("running the written artifact"):
             report = check_artifact(artifact, self.reference, overlays.observe if overlays else None)
         result = replace(
             result,
@@ -129,7 +129,7 @@ class Exporter:
         """Write the artifact and, beside it, its manifest; return the notes of preparing and converting."""
         from seg_export.prepare import apply_rewrites
 
-        with self._quiet(f"{target.name}: conversion"):
+        with self._quiet("conversion"):
             prepared = apply_rewrites(self.prepared, target.rewrites, self._inputs())
             manifest = self._manifest(target, artifact, prepared)
             request = ConvertRequest(
@@ -141,7 +141,7 @@ class Exporter:
             )
             notes = target.convert(request)
         if not artifact.exists():
-            raise ExportError(f"{target.name}: {target.converter()} wrote no file")
+            raise ExportError(f"{target.converter()} wrote no file")
         info = replace(manifest.artifact, bytes=artifact_bytes(artifact), sha256=hash_artifact(artifact))
         text = replace(manifest, artifact=info).to_json()
         manifest_path(artifact).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ from seg_core.labels import LabelSet
 from seg_core.models import build_model
 from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
+from seg_export.targets.torchscript import TorchScriptTarget
 
 SIZE_HW = (64, 128)  # not square, so that a swapped height and width cannot hide
 SAMPLES = Path(__file__).parents[2] / "mobile_demo" / "samples"
@@ -37,3 +38,31 @@ def write_checkpoint(path: Path, seed: int = 0, size_hw: tuple[int, int] = SIZE_
     preprocess = PreprocessSpec(size_hw=size_hw)
     save_checkpoint(path, Checkpoint(spec, preprocess, PostprocessSpec(), LABELS, network.state_dict()))
     return path
+
+
+class Broken(TorchScriptTarget):
+    """Writes half a file, then meets `failure`."""
+
+    def __init__(self, failure: BaseException) -> None:
+        self.failure = failure
+
+    def convert(self, request):
+        request.path.write_bytes(b"half of an artifact")
+        raise self.failure
+
+
+class Wrong(TorchScriptTarget):
+    """Converts a network whose logits are slightly off."""
+
+    def convert(self, request):
+        class Off(torch.nn.Module):
+            def __init__(self, network):
+                super().__init__()
+                self.network = network
+
+            def forward(self, image):
+                logits = self.network(image)
+                return logits + 1e-3 * logits.abs().max()
+
+        changed = type(request)(**{**vars(request), "module": Off(request.module)})
+        return super().convert(changed)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from export_material import SAMPLES, write_checkpoint
+from export_material import SAMPLES, Broken, Wrong, write_checkpoint
 
 from seg_core.manifest import hash_artifact, load_manifest, manifest_path
 from seg_export.cli import export_command, parity_command, report_command
@@ -61,6 +61,30 @@ def test_export_json_at_another_size_on_synthetic_images(checkpoint, tmp_path):
     assert load_manifest(row["artifact"]).preprocess.size_hw == (128, 64)
     assert row["artifact"].endswith("net-128x64.pt")
     assert "synthetic" in result.stderr
+
+
+def test_failed_parity_shows_the_tree_and_exits_with_3(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("seg_export.targets.torchscript.TARGET", Wrong())
+    result = invoke(export_command, checkpoint, "--target", "torchscript", "--out", tmp_path / "out")
+    assert "parity failed: not installed" in error_line(result, code=3)
+    assert "✗ logits" in result.stdout
+    assert "next" not in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_failing_converter_does_not_stop_the_others(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("seg_export.targets.onnx.TARGET", renamed(Broken(RuntimeError("no such operator")), "onnx"))
+    targets = ("--target", "onnx", "--target", "torchscript")
+    result = invoke(export_command, checkpoint, *targets, "--out", tmp_path, "--json")
+    assert "error: onnx: conversion failed (RuntimeError: no such operator)" in error_line(result)
+    rows = {row["target"]: row["status"] for row in json.loads(result.stdout)["results"]}
+    assert rows == {"torchscript": "ok", "onnx": "failed"}
+    assert (tmp_path / "net.pt").exists()
+
+
+def renamed(target, name):
+    target.name, target.suffix = name, f".{name}"
+    return target
 
 
 def test_misspelt_target_names_the_nearest(checkpoint):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from export_material import Broken, Wrong
 
 from seg_core.errors import ExportError
 from seg_core.manifest import hash_artifact, load_manifest
@@ -17,36 +18,6 @@ from seg_export import install
 from seg_export.targets.torchscript import TorchScriptTarget
 
 pytestmark = pytest.mark.export
-
-
-class Broken(TorchScriptTarget):
-    """Writes half a file, then meets `failure`."""
-
-    def __init__(self, failure: BaseException) -> None:
-        self.failure = failure
-
-    def convert(self, request):
-        request.path.write_bytes(b"half of an artifact")
-        raise self.failure
-
-
-class Wrong(TorchScriptTarget):
-    """Converts a network whose logits are slightly off."""
-
-    def convert(self, request):
-        import torch
-
-        class Off(torch.nn.Module):
-            def __init__(self, network):
-                super().__init__()
-                self.network = network
-
-            def forward(self, image):
-                logits = self.network(image)
-                return logits + 1e-3 * logits.abs().max()
-
-        changed = type(request)(**{**vars(request), "module": Off(request.module)})
-        return super().convert(changed)
 
 
 @pytest.fixture

