@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from seg_core.errors import SpecError
 
-
 OptionValue = bool | int | float | str | tuple[int, ...]
 
 
