@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from seg_core.atomic import replacing
 from seg_core.errors import SegError, SpecError
 from seg_core.spec import from_json, to_json
 
@@ -119,20 +117,7 @@ def save_json(path: str | Path, value: Any) -> None:
     text = dump_json(value)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_sibling(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
+        with replacing(path) as draft:
+            draft.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SegError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-@contextlib.contextmanager
-def _temporary_sibling(path: Path) -> Iterator[Path]:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        temporary.chmod(0o644)  # mkstemp makes files only their owner may read
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)

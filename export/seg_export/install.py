@@ -11,6 +11,8 @@ from pathlib import Path
 
 from seg_core.errors import ExportError
 
+_PREFIX = ".segproof-"
+
 
 @contextmanager
 def work_directory(out_dir: Path) -> Iterator[Path]:
@@ -24,7 +26,8 @@ def work_directory(out_dir: Path) -> Iterator[Path]:
     try:
         try:
             out_dir.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=".segproof-", dir=out_dir))
+            _sweep(out_dir)
+            work = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=out_dir))
         except OSError as error:
             raise unwritable(out_dir, error) from None
         yield work
@@ -35,6 +38,26 @@ def work_directory(out_dir: Path) -> Iterator[Path]:
             if not folder.is_dir() or any(folder.iterdir()):
                 break
             folder.rmdir()
+
+
+def _sweep(out_dir: Path) -> None:
+    """Remove the work directories of processes that were killed and could not do it themselves."""
+    for leftover in out_dir.glob(f"{_PREFIX}*-*"):
+        owner = leftover.name.removeprefix(_PREFIX).split("-")[0]
+        if owner.isdigit() and not _is_running(int(owner)):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_running(process_id: int) -> bool:
+    if os.name == "nt":  # signal 0 is Ctrl-C there, no question
+        return True
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # there, but another user's
+        return True
+    return True
 
 
 def unwritable(out_dir: Path, error: OSError) -> ExportError:

@@ -7,7 +7,6 @@ tensors and plain containers and refuses everything else instead of calling it.
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from seg_core.atomic import replacing
 from seg_core.errors import CheckpointError
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -89,20 +89,10 @@ def write_weights_file(path: Path, content: Any) -> None:
     # Serialised in memory first: torch's archive writer cannot report a full disk from inside its destructor.
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_bytes(buffer.getbuffer())
-        partial.replace(path)
+        with replacing(path) as draft:
+            draft.write_bytes(buffer.getbuffer())
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror}); free space or choose another place"
         ) from None
-    finally:
-        _discard(partial)
-
-
-def _discard(partial: Path) -> None:
-    try:
-        partial.unlink(missing_ok=True)
-    except NotADirectoryError:  # the parent is a file: nothing was written
-        return

@@ -101,26 +101,48 @@ PROGRAM = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts children with it ignored
 from pathlib import Path
+from seg_core.cli.command import SegCommand, click
 from seg_export.install import work_directory
-with work_directory(Path(sys.argv[1])) as work:
-    (work / "net.pt").write_bytes(b"half")
-    print("ready", flush=True)
-    time.sleep(60)
+
+@click.command(cls=SegCommand)
+@click.argument("out")
+def main(out):
+    with work_directory(Path(out)) as work:
+        (work / "net.pt").write_bytes(b"half")
+        print("ready", flush=True)
+        time.sleep(60)
+
+main()
 """
 
 
-def test_ctrl_c_in_a_real_process_leaves_nothing(tmp_path):
-    out_dir = tmp_path / "new" / "out"
+def stop_at_work(out_dir, how):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(out_dir)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout.readline() == b"ready\n"
     assert list(out_dir.iterdir())
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode != 0
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=20)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_process_leaves_nothing(tmp_path, how):
+    assert stop_at_work(tmp_path / "new" / "out", how) == (130, b"interrupted\n")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path):
+    code, _ = stop_at_work(tmp_path / "out", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    (leftover,) = (tmp_path / "out").iterdir()
+    with install.work_directory(tmp_path / "out") as mine, install.work_directory(tmp_path / "out") as another:
+        assert not leftover.exists()
+        assert mine.exists()  # its process lives, so the second one did not sweep it
+        assert another != mine
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.fixture

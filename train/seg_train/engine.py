@@ -198,7 +198,7 @@ class Trainer:
             raise TrainingError(f"{output}: the output directory cannot be made ({error.strerror})") from None
         resume = output / "resume.pth"
         if resume.exists() and not restart:
-            load_state(resume, self.state, self._fingerprint, self.device)
+            load_state(resume, self.state, self._fingerprint)
             self.history.load(self.state.step)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from seg_core.atomic import replacing
 from seg_core.errors import CheckpointError
+from seg_core.models.weights_file import read_weights_file, write_weights_file
 
 STATE_FORMAT = "segproof.training"
 STATE_VERSION = 1
@@ -51,27 +49,16 @@ def save_state(path: Path, state: RunState, fingerprint: str) -> None:
         "best_miou": state.best_miou,
         "fingerprint": fingerprint,
     }
-    try:
-        with replacing(path) as draft:
-            torch.save(content, draft)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        raise CheckpointError(
-            f"{path}: the training state cannot be written ({error}); the older one is kept"
-        ) from None
+    write_weights_file(path, content)
 
 
-def load_state(path: Path, state: RunState, fingerprint: str, device: torch.device) -> None:
+def load_state(path: Path, state: RunState, fingerprint: str) -> None:
     """Restore `state` in place from `path`.
 
     Raises CheckpointError when the file is damaged, is no training state or belongs to a run with another
     configuration (`fingerprint`).
     """
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"{path}: not a readable training state ({type(error).__name__}); delete it to start anew"
-        ) from None
+    content = read_weights_file(path)
     if (
         not isinstance(content, dict)
         or content.get("format") != STATE_FORMAT

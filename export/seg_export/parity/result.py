@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from seg_core.atomic import replacing
 from seg_core.errors import SpecError
 from seg_core.spec import from_json, to_json
-from seg_export.install import unwritable, work_directory
+from seg_export.install import unwritable
 from seg_export.parity.tolerances import Tolerance
 
 PARITY_VERSION = 1
@@ -90,13 +91,11 @@ def parity_path(artifact: Path) -> Path:
 def save_parity(artifact: Path, report: ParityReport) -> None:
     """Write the parity report of `artifact` beside it, atomically; raises ExportError when it cannot be written."""
     path = parity_path(artifact)
-    with work_directory(path.parent) as work:
-        draft = work / path.name
-        try:
+    try:
+        with replacing(path) as draft:
             draft.write_text(report.to_json(), encoding="utf-8")
-            draft.replace(path)
-        except OSError as error:
-            raise unwritable(path.parent, error) from None
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
 
 
 def load_parity(path: str | Path) -> ParityReport:

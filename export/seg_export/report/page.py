@@ -8,8 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from seg_core.atomic import replacing
 from seg_core.manifest import Manifest
-from seg_export.install import unwritable, work_directory
+from seg_export.install import unwritable
 from seg_export.report.charts import Bar, draw_bars, draw_log_bars
 from seg_export.report.collect import ReportData, ReportRow
 from seg_export.report.pictures import draw_image_section
@@ -41,13 +42,12 @@ def build_page(data: ReportData, title: str | None = None) -> str:
 def save_report(path: str | Path, page: str) -> None:
     """Write `page` to `path`, whole or not at all; raises ExportError when that is impossible."""
     path = Path(path)
-    with work_directory(path.parent) as work:
-        try:
-            draft = work / path.name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft:
             draft.write_text(page, encoding="utf-8")
-            draft.replace(path)
-        except OSError as error:
-            raise unwritable(path.parent, error) from None
+    except OSError as error:
+        raise unwritable(path.parent, error) from None
 
 
 def _section(heading: str, body: str) -> str:

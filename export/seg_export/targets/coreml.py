@@ -36,6 +36,9 @@ class CoreMLTarget:
 
         traced = trace_network(request.module, request.input_shape)
         precision = coremltools.precision.FLOAT16 if request.precision == "fp16" else coremltools.precision.FLOAT32
+        # That pass turns a scale-and-shift into a batch_norm whose epsilon shrinks the scale by 5e-6.
+        passes = coremltools.PassPipeline.DEFAULT
+        passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
         model = coremltools.convert(
             traced,
             inputs=[coremltools.TensorType(name=INPUT_NAME, shape=request.input_shape, dtype=np.float32)],
@@ -43,6 +46,7 @@ class CoreMLTarget:
             convert_to="mlprogram",
             compute_precision=precision,
             minimum_deployment_target=coremltools.target.iOS16,
+            pass_pipeline=passes,
             skip_model_load=True,
         )
         model.user_defined_metadata[METADATA_KEY] = request.manifest

@@ -1,0 +1,84 @@
+"""Every command and snippet of the README, run as a reader would."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PLACEHOLDER = "path/to/data"
+#: A reader trains for an hour; the test takes two steps.
+SHORTER_TRAINING = (
+    "solver.steps=2", "solver.batch_size=2", "solver.warmup_steps=1", "solver.precision=fp32", "data.workers=0",
+    "preprocess.size_hw=[64, 64]", "device=cpu",
+)  # fmt: skip
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("seg-")]
+
+
+def test_every_option_in_the_readme_exists():
+    scripts = {entry.name: entry for entry in entry_points(group="console_scripts") if entry.name.startswith("seg-")}
+    assert {command[0] for command in commands()} == set(scripts)
+    for name, *arguments in commands():
+        known = {option for parameter in scripts[name].load().params for option in parameter.opts}
+        unknown = [word for word in arguments if word.startswith("-") and word not in known]
+        assert not unknown, f"{name}: {unknown}"
+
+
+def test_every_link_in_the_readme_leads_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def make_data(directory):
+    for split in ("train", "val"):
+        for index in range(2):
+            rng = np.random.default_rng(index)
+            for folder, pixels in (
+                ("images", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)),
+                ("masks", rng.integers(0, 19, (64, 64), dtype=np.uint8)),
+            ):
+                (directory / split / folder).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(directory / split / folder / f"{index}.png"), pixels)
+
+
+def run(command, directory):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=directory, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.export
+@pytest.mark.timeout(600)
+def test_every_command_of_the_readme_does_what_it_says(tmp_path):
+    make_data(tmp_path / "data")
+    for name in ("mobile_demo", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for command in commands():
+        words = [word.replace(PLACEHOLDER, str(tmp_path / "data")) for word in command]
+        if words[0] == "seg-train":
+            words += [part for override in SHORTER_TRAINING for part in ("-o", override)]
+        run(words, tmp_path)
+    for snippet in blocks("python"):
+        run([sys.executable, "-c", snippet], tmp_path)
+    made = {path.relative_to(tmp_path / "build").as_posix() for path in (tmp_path / "build").glob("*")}
+    assert {"export", "latency.json", "obama.png", "carphone.mp4"} <= made
+    assert (tmp_path / "runs" / "face_ddrnet23_slim_256" / "best.pth").exists()
+    assert (tmp_path / "build" / "export" / "report.html").exists()
