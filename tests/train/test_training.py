@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from seg_core.models.checkpoint import build_network, load_checkpoint
 
 from seg_core.config.schema import TrainConfig
 from seg_core.errors import CheckpointError, ConfigError, ImageError
+from seg_core.models.checkpoint import build_network, load_checkpoint
 from seg_train.cli import train_command
 from seg_train.data import PairDataset, StreamSampler
 from seg_train.engine import Trainer, TrainingError
