@@ -10,6 +10,8 @@ import torch
 
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
+from seg_core.models.bisenet_v1 import bisenet_v1, bisenet_v1_face, bisenet_v1_resnet34
+from seg_core.models.bisenet_v2 import bisenet_v2, bisenet_v2_large
 from seg_core.models.ddrnet import ddrnet_23, ddrnet_23_slim, ddrnet_39
 from seg_core.registry import Registry
 from seg_core.spec import ModelSpec
@@ -21,6 +23,11 @@ MODELS: Registry[Callable[..., SegmentationModel]] = Registry("model")
 MODELS.add("ddrnet_23_slim", ddrnet_23_slim, ("ddrnet-23-slim", "ddrnet23_slim", "ddrnet23-slim"))
 MODELS.add("ddrnet_23", ddrnet_23, ("ddrnet-23", "ddrnet23"))
 MODELS.add("ddrnet_39", ddrnet_39, ("ddrnet-39", "ddrnet39"))
+MODELS.add("bisenet_v1", bisenet_v1, ("bisenetv1", "bisenet_v1_resnet18"))
+MODELS.add("bisenet_v1_resnet34", bisenet_v1_resnet34, ("bisenetv1_resnet34",))
+MODELS.add("bisenet_v1_face", bisenet_v1_face, ("bisenetv1_face", "face_parsing"))
+MODELS.add("bisenet_v2", bisenet_v2, ("bisenetv2",))
+MODELS.add("bisenet_v2_large", bisenet_v2_large, ("bisenetv2_large",))
 
 
 def list_models() -> list[str]:

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_core.models.base import SegmentationModel
-from seg_core.spec import ModelSpec
+from seg_core.models.published_form import CITYSCAPES, PUBLISHED, PublishedForm
+from seg_core.spec.model import OptionValue
 
 #: The heads read features whose cells are this many input pixels apart.
 FEATURE_STRIDE = 8
@@ -255,10 +256,19 @@ def ddrnet_39(num_classes: int, in_channels: int = 3, aux_head: bool = True, ups
     )
 
 
-def read_published_spec(name: str, state: Mapping[str, Tensor]) -> ModelSpec | None:
-    """Return the ModelSpec that a state dict of variant `name` would have; None when it is no DDRNet at all."""
-    stem, scores = state.get("conv1.0.weight"), state.get("final_layer.conv2.weight")
-    if stem is None or scores is None or stem.ndim != 4 or scores.ndim != 4 or scores.shape[0] < 2:
-        return None
-    aux_head = any(key.startswith("seghead_extra.") for key in state)
-    return ModelSpec(name, int(scores.shape[0]), int(stem.shape[1]), {"aux_head": aux_head, "upsample": True})
+def _read_options(state: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    return {"aux_head": any(key.startswith("seghead_extra.") for key in state), "upsample": True}
+
+
+for _name in ("ddrnet_23_slim", "ddrnet_23", "ddrnet_39"):
+    PUBLISHED.add(
+        _name,
+        PublishedForm(
+            model=_name,
+            stem="conv1.0.weight",
+            scores="final_layer.conv2.weight",
+            tasks=(CITYSCAPES,),
+            origin="https://github.com/ydhongHIT/DDRNet, MIT",
+            options=_read_options,
+        ),
+    )

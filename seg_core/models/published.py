@@ -6,31 +6,23 @@ wrappers, prefixes left by training frameworks, and entries of the loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from seg_core.errors import CheckpointError
-from seg_core.labels import CITYSCAPES_19, LabelSet
-from seg_core.models import build_placeholder, ddrnet
-from seg_core.spec import IMAGENET_MEAN, IMAGENET_STD, ModelSpec, PostprocessSpec, PreprocessSpec
-
-#: Half of Cityscapes' 1024x2048 in both directions: its aspect at a quarter of the work. An export may override it.
-PUBLISHED_SIZE_HW = (512, 1024)
+from seg_core.labels import LabelSet
+from seg_core.models import build_placeholder
+from seg_core.models.published_form import PUBLISHED, PublishedForm, PublishedTask
+from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 
 #: Where trainers put the state dict; averaged weights first, since those are the ones they evaluate.
 _WRAPPERS = ("ema", "state_dict", "model_state", "model")
 _PREFIXES = ("module.", "model.", "net.")
 _LOSS_PREFIXES = ("loss.", "criterion.")
-
-#: Architecture names to readers of their ModelSpec (None where a telling key is absent).
-_READERS: dict[str, Callable[[str, Mapping[str, Tensor]], ModelSpec | None]] = {
-    "ddrnet_23_slim": ddrnet.read_published_spec,
-    "ddrnet_23": ddrnet.read_published_spec,
-    "ddrnet_39": ddrnet.read_published_spec,
-}
 
 
 def read_published(content: Any) -> dict[str, Any]:
@@ -41,21 +33,25 @@ def read_published(content: Any) -> dict[str, Any]:
     """
     wrappers, state = _unwrap(content)
     state, dropped = _clean(state)
-    model = _recognise(state)
+    form, model = _recognise(state)
+    state = form.own_keys(state)
     for key in _expected(model):  # torch before 0.4.1 did not count batches
         if key.endswith(".num_batches_tracked"):
             state.setdefault(key, torch.zeros((), dtype=torch.int64))
-    preprocess = _assume_preprocess(model.in_channels)
-    labels = _assume_labels(model.num_classes)
+    task = form.assume_task(model.num_classes)
+    preprocess = _assume_preprocess(task, model.in_channels)
+    labels = _assume_labels(task, model.num_classes)
+    named = labels is task.labels
     provenance = {
         "source": "published state dict",
         "architecture": f"{model.name}, recognised by its keys and shapes",
+        "origin": form.origin,
         "read_from": "/".join(wrappers) or "top level",
         "dropped": dropped,
         "assumed": {
-            "preprocess": f"{preprocess.color} with ImageNet statistics",
-            "size_hw": list(PUBLISHED_SIZE_HW),
-            "labels": "the 19 classes of Cityscapes" if labels is CITYSCAPES_19 else "numbered names",
+            "preprocess": f"{preprocess.color} with {task.statistics}",
+            "size_hw": list(preprocess.size_hw),
+            "labels": f"the {model.num_classes} classes of {task.dataset}" if named else "numbered names",
         },
     }
     return {
@@ -95,23 +91,27 @@ def _clean(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         state = {key.removeprefix(prefix): value for key, value in state.items()}
 
 
-def _recognise(state: Mapping[str, Tensor]) -> ModelSpec:
-    best: tuple[int, str, list[str]] | None = None
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    for name, read_spec in _READERS.items():
-        spec = read_spec(name, state)
-        expected = _expected(spec or ModelSpec(name, num_classes=2))
-        differing = _differences(expected, found)
-        if spec is not None and not differing:
-            return spec
-        if best is None or len(differing) < best[0]:
-            best = (len(differing), name, differing)
-    assert best is not None  # the table of readers is not empty
-    count, name, differing = best
+def _recognise(state: Mapping[str, Tensor]) -> tuple[PublishedForm, ModelSpec]:
+    forms = [PUBLISHED.get(name) for name in PUBLISHED]
+    differing: dict[str, list[str]] = {}
+    for form in forms:
+        spec = form.read_spec(state)
+        if spec is not None:
+            differing[form.model] = _form_differences(form, spec, state)
+            if not differing[form.model]:
+                return form, spec
+    if not differing:  # no form's telling keys are there
+        differing = {form.model: _form_differences(form, ModelSpec(form.model, num_classes=2), state) for form in forms}
+    name = min(differing, key=lambda name: len(differing[name]))
     raise CheckpointError(
-        f"a state dict of no known architecture; the nearest is {name}, from which {count} entries differ: "
-        f"{'; '.join(differing[:3])} (known: {', '.join(_READERS)})"
+        f"a state dict of no known architecture; the nearest is {name}, from which {len(differing[name])} entries "
+        f"differ: {'; '.join(differing[name][:3])} (known: {', '.join(sorted({form.model for form in forms}))})"
     )
+
+
+def _form_differences(form: PublishedForm, spec: ModelSpec, state: Mapping[str, Tensor]) -> list[str]:
+    found = {key: tuple(value.shape) for key, value in form.own_keys(state).items()}
+    return _differences(_expected(spec), found)
 
 
 def _expected(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -130,18 +130,19 @@ def _differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, tu
     )
 
 
-def _assume_preprocess(in_channels: int) -> PreprocessSpec:
+def _assume_preprocess(task: PublishedTask, in_channels: int) -> PreprocessSpec:
+    rgb = task.preprocess
     if in_channels == 3:
-        return PreprocessSpec(size_hw=PUBLISHED_SIZE_HW)
+        return rgb
     if in_channels == 1:
-        mean, std = sum(IMAGENET_MEAN) / 3, sum(IMAGENET_STD) / 3
-        return PreprocessSpec(size_hw=PUBLISHED_SIZE_HW, color="gray", mean=(mean,), std=(std,))
+        mean, std = sum(rgb.mean) / 3, sum(rgb.std) / 3
+        return dataclasses.replace(rgb, color="gray", mean=(mean,), std=(std,))
     raise CheckpointError(
         f"takes {in_channels} channels; images have 3 (RGB) or 1 (gray), so it cannot be used as it is"
     )
 
 
-def _assume_labels(num_classes: int) -> LabelSet:
-    if num_classes == CITYSCAPES_19.num_classes:
-        return CITYSCAPES_19
+def _assume_labels(task: PublishedTask, num_classes: int) -> LabelSet:
+    if task.labels is not None and task.num_classes == num_classes:
+        return task.labels
     return LabelSet(tuple(f"class_{index}" for index in range(num_classes)))
