@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -13,6 +14,7 @@ from seg_core.models.base import SegmentationModel
 from seg_core.models.bisenet_v1 import bisenet_v1, bisenet_v1_face, bisenet_v1_resnet34
 from seg_core.models.bisenet_v2 import bisenet_v2, bisenet_v2_large
 from seg_core.models.ddrnet import ddrnet_23, ddrnet_23_slim, ddrnet_39
+from seg_core.models.deeplabv3plus import DeepLabV3Plus
 from seg_core.registry import Registry
 from seg_core.spec import ModelSpec
 
@@ -28,6 +30,15 @@ MODELS.add("bisenet_v1_resnet34", bisenet_v1_resnet34, ("bisenetv1_resnet34",))
 MODELS.add("bisenet_v1_face", bisenet_v1_face, ("bisenetv1_face", "face_parsing"))
 MODELS.add("bisenet_v2", bisenet_v2, ("bisenetv2",))
 MODELS.add("bisenet_v2_large", bisenet_v2_large, ("bisenetv2_large",))
+# Any other encoder goes by the option "encoder" of the first.
+MODELS.add("deeplabv3plus", DeepLabV3Plus, ("deeplabv3+", "deeplabv3plus_resnet18"))
+for _encoder, _separable in (
+    ("resnet50", False),
+    ("mobilenet_v2", True),
+    ("mobilenet_v4_small", True),
+    ("efficientnet_lite0", True),
+):
+    MODELS.add(f"deeplabv3plus_{_encoder}", partial(DeepLabV3Plus, encoder=_encoder, separable=_separable))
 
 
 def list_models() -> list[str]:

@@ -11,11 +11,13 @@ class SegmentationModel(nn.Module):
     """A network from images to one score map a class.
 
     Subclasses implement `forward_heads`. Inputs are float32 NCHW, already normalised; `size_divisor` is what
-    their height and width must be multiples of, and logits are smaller than the input by `output_stride`.
+    their height and width must be multiples of, `minimum_side` the smallest that either may be where that is more,
+    and logits are smaller than the input by `output_stride`.
     `auxiliary_modules` names the attributes that serve training alone, so that an export can leave them out.
     """
 
     size_divisor: int = 1
+    minimum_side: int = 1
     output_stride: int = 1
     auxiliary_modules: tuple[str, ...] = ()
 

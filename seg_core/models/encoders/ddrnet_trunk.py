@@ -1,8 +1,8 @@
 """DDRNet's own trunk as an encoder (Hong et al., 2021, https://arxiv.org/abs/2101.06085).
 
-Its two branches give what the contract asks for: stem, first stage, the high-resolution branch after its last exchange
-with the other one, and that other branch after stages 3 and 4. What follows (stage 5 at 1/64 and the pyramid pooling)
-belongs to DDRNet's decoder and is left out.
+Its two branches give what the contract asks for: stem, first stage, the high-resolution branch in stage 4, and the
+other branch after stages 3 and 4. What follows (stage 5 at 1/64, the pyramid pooling and the step that brings stage 4
+up to the high-resolution branch) is DDRNet's decoder, whose place a neck or another decoder takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VARIANTS: dict[str, dict[str, Any]] = {
     "ddrnet_23": {"planes": 64},
     "ddrnet_39": {"planes": 64, "blocks": (3, 4, 6, 3), "stage3_parts": 2},
 }
-_DECODER = ("layer5_", "layer5", "spp", "seghead_extra", "final_layer")
+_DECODER = ("compression4", "layer5_", "layer5", "spp", "seghead_extra", "final_layer")
 _TRUNK = "trunk."
 
 
@@ -41,8 +41,9 @@ class DDRNetTrunk(DDRNet):
         for part in self.stage3_parts:
             low, high = self._exchange(part, low, high)
         sixteenth = F.relu(low)
-        low, high = self._exchange(self.stage4_part, low, high)
-        return [stem, quarter, F.relu(high), sixteenth, F.relu(low)]
+        eighth = F.relu(self.get_submodule("layer4_")(F.relu(high)))
+        deepest = F.relu(self.get_submodule("layer4")(sixteenth) + self.get_submodule("down4")(eighth))
+        return [stem, quarter, eighth, sixteenth, deepest]
 
 
 class DDRNetEncoder(Encoder):

@@ -1,0 +1,183 @@
+"""DeepLabV3+: atrous pyramid pooling and a light decoder (Chen et al., 2018, https://arxiv.org/abs/1802.02611).
+
+The encoder's deepest feature sees several scales through atrous (dilated) convolutions; a decoder sharpens the result
+with the encoder's feature at 1/4. Every resize is bilinear by a whole number, which all runtimes compute alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seg_core.errors import ConfigError
+from seg_core.models.base import SegmentationModel
+from seg_core.models.blocks import SCSE, ConvNormAct, ScoreHead
+from seg_core.models.encoders import create_encoder
+from seg_core.models.necks import create_neck
+
+#: The decoder works on the encoder's feature at this stride (P2), and the auxiliary head reads it.
+DECODER_STRIDE = 4
+
+#: Channels left of P2, so that it does not outweigh the context (section 4.1 of the paper).
+DETAIL_CHANNELS = 48
+AUXILIARY_CHANNELS = 64
+
+#: Atrous rates by output stride: a third of the paper's 6, 12 and 18 (at 16), which are for maps of 33x33 cells,
+#: 513-pixel crops; a phone's 256 pixels give 16x16.
+DEFAULT_RATES = {8: (4, 8, 12), 16: (2, 4, 6), 32: (1, 2, 3)}
+
+
+def _enlarge(features: Tensor, ratio: int) -> Tensor:
+    if ratio == 1:
+        return features
+    return F.interpolate(features, scale_factor=float(ratio), mode="bilinear", align_corners=False)
+
+
+class AtrousSpatialPyramidPooling(nn.Module):
+    """ASPP with image pooling (Chen et al., 2017, https://arxiv.org/abs/1706.05587, section 3.3).
+
+    Args:
+        in_channels: Channels of the encoder's deepest feature.
+        channels: Channels of each branch and of the result.
+        rates: Dilation of each 3x3 branch, in cells.
+        norm: batch, group or none.
+        separable: Whether the 3x3 convolutions are depthwise-separable.
+    """
+
+    def __init__(self, in_channels: int, channels: int, rates: Sequence[int], norm: str, separable: bool) -> None:
+        super().__init__()
+        self.point = ConvNormAct(in_channels, channels, kernel=1, norm=norm)
+        self.atrous = nn.ModuleList(
+            ConvNormAct(in_channels, channels, dilation=rate, norm=norm, separable=separable) for rate in rates
+        )
+        self.image = ConvNormAct(in_channels, channels, kernel=1, norm=norm)
+        self.project = ConvNormAct(channels * (len(rates) + 2), channels, kernel=1, norm=norm)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, in_channels, h, w) to (N, channels, h, w)."""
+        branches = [self.point(features), *(branch(features) for branch in self.atrous)]
+        # A mean, expanded: one value a channel needs no resize, which converters treat in as many ways as there are.
+        mean = self.image(features.mean(dim=(2, 3), keepdim=True))
+        branches.append(mean.expand(-1, -1, features.shape[2], features.shape[3]))
+        return self.project(torch.cat(branches, dim=1))  # type: ignore[no-any-return]
+
+
+class DeepLabV3Plus(SegmentationModel):
+    """DeepLabV3+ on any encoder.
+
+    Args:
+        num_classes: Channels of the logits.
+        in_channels: Channels of the image, in the order the preprocessing contract states.
+        encoder: One of `list_encoders()`.
+        output_stride: Stride of the deepest feature: 8, 16 or 32. Half the stride is four times the work there.
+        atrous_rates: Dilations of the pyramid's 3x3 branches in cells of that feature; DEFAULT_RATES when empty.
+        decoder_channels: Width of pyramid and decoder.
+        separable: Whether the 3x3 convolutions of pyramid, neck, decoder and auxiliary head are depthwise-separable.
+        neck: fpn, panet, bifpn, or nothing, between the encoder's features at 1/4 and deeper and the decoder. Its
+            features but the deepest are then added up at 1/4 for the decoder (as in Kirillov et al., 2019,
+            https://arxiv.org/abs/1901.02446).
+        neck_stacks: How many times the neck is run.
+        norm: Normalisation after the encoder: batch, group or none.
+        scse: Whether the decoder's features pass concurrent spatial and channel attention.
+        aux_head: Whether a second head reads the encoder's P2 (for training).
+        upsample: Whether logits are brought to input size; otherwise they stay at 1/4.
+        pretrained: Weights of the encoder: "imagenet", a file's path, or nothing.
+
+    Raises ConfigError when the encoder cannot give the output stride, a rate is not positive or a name is unknown.
+    """
+
+    auxiliary_modules = ("aux",)
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        encoder: str = "resnet18",
+        output_stride: int = 16,
+        atrous_rates: tuple[int, ...] = (),
+        decoder_channels: int = 256,
+        separable: bool = False,
+        neck: str = "",
+        neck_stacks: int = 1,
+        norm: str = "batch",
+        scse: bool = False,
+        aux_head: bool = True,
+        upsample: bool = True,
+        pretrained: str = "",
+    ) -> None:
+        super().__init__()
+        if decoder_channels < 1:
+            raise ConfigError(f"DeepLabV3Plus: decoder_channels must be at least 1, found {decoder_channels}")
+        self.encoder = create_encoder(encoder, in_channels, output_stride, pretrained)
+        self.rates = _checked_rates(atrous_rates or DEFAULT_RATES[output_stride])
+        self.size_divisor = self.feature_stride = output_stride
+        self.minimum_side = output_stride * (max(self.rates) + 1)
+        self.output_stride = 1 if upsample else DECODER_STRIDE
+        channels, self.strides = self.encoder.channels[1:], self.encoder.strides[1:]
+        p2_channels = channels[0]
+        self.neck: nn.Module | None = None
+        if neck:
+            self.neck = create_neck(neck, channels, decoder_channels, norm, neck_stacks, self.strides, separable)
+            channels = (decoder_channels,) * len(channels)
+        self.aspp = AtrousSpatialPyramidPooling(channels[-1], decoder_channels, self.rates, norm, separable)
+        self.detail = ConvNormAct(channels[0], DETAIL_CHANNELS, kernel=1, norm=norm)
+        self.fuse = nn.Sequential(
+            ConvNormAct(decoder_channels + DETAIL_CHANNELS, decoder_channels, norm=norm, separable=separable),
+            ConvNormAct(decoder_channels, decoder_channels, norm=norm, separable=separable),
+            SCSE(decoder_channels) if scse else nn.Identity(),
+        )
+        self.classifier = nn.Conv2d(decoder_channels, num_classes, 1)
+        self.aux = ScoreHead(p2_channels, AUXILIARY_CHANNELS, num_classes, norm, separable) if aux_head else None
+
+    def _decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the main logits at 1/4 from the encoder's features at strides 4 and more."""
+        if self.neck is None:
+            fine, deep = features[0], features[-1]
+        else:
+            fine, *middle, deep = self.neck(features)
+            for feature, stride in zip(middle, self.strides[1:], strict=False):
+                fine = fine + _enlarge(feature, stride // DECODER_STRIDE)
+        context = _enlarge(self.aspp(deep), self.feature_stride // DECODER_STRIDE)
+        return self.classifier(self.fuse(torch.cat([context, self.detail(fine)], dim=1)))  # type: ignore[no-any-return]
+
+    def _to_output_size(self, logits: Tensor) -> Tensor:
+        return _enlarge(logits, DECODER_STRIDE // self.output_stride)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 4, W / 4) without `upsample`."""
+        return self._to_output_size(self._decode(self.encoder(image)[1:]))
+
+    def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the logits of "main" and, where that head exists, "aux"; sizes as in `forward`."""
+        features = self.encoder(image)[1:]
+        heads = {"main": self._to_output_size(self._decode(features))}
+        if self.aux is not None:
+            heads["aux"] = self._to_output_size(self.aux(features[0]))
+        return heads
+
+    def check_size(self, size_hw: tuple[int, int]) -> None:
+        """Refuse an input size that the stride or the atrous rates cannot take; raises ConfigError with the nearest.
+
+        A rate as large as the map leaves a 3x3 convolution its centre alone: all other taps read padding.
+        """
+        super().check_size(size_hw)
+        if min(size_hw) >= self.minimum_side:
+            return
+        cells = tuple(side // self.feature_stride for side in size_hw)
+        nearest = tuple(max(side, self.minimum_side) for side in size_hw)
+        smaller = f"rates up to {min(cells) - 1} or " if min(cells) > 1 else ""
+        raise ConfigError(
+            f"size {size_hw[0]}x{size_hw[1]} (height x width): its map at output stride {self.feature_stride} has "
+            f"{cells[0]}x{cells[1]} cells, beyond which atrous rate {max(self.rates)} reads nothing but padding; "
+            f"use {smaller}{nearest[0]}x{nearest[1]}"
+        )
+
+
+def _checked_rates(rates: tuple[int, ...]) -> tuple[int, ...]:
+    wrong = [rate for rate in rates if rate < 1]
+    if wrong:
+        raise ConfigError(f"DeepLabV3Plus: atrous rates must be at least 1, found {wrong[0]} in {list(rates)}")
+    return rates
