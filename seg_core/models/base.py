@@ -43,8 +43,9 @@ class SegmentationModel(nn.Module):
         step = self.size_divisor
         if all(side >= step and side % step == 0 for side in size_hw):
             return
-        below = tuple(max(step, side // step * step) for side in size_hw)
-        above = tuple(max(step, -(-side // step) * step) for side in size_hw)
+        least = -(-max(step, self.minimum_side) // step) * step
+        below = tuple(max(least, side // step * step) for side in size_hw)
+        above = tuple(max(least, -(-side // step) * step) for side in size_hw)
         nearest = " or ".join(dict.fromkeys(f"{height}x{width}" for height, width in (below, above)))
         raise ConfigError(
             f"size {size_hw[0]}x{size_hw[1]} (height x width): {type(self).__name__} needs multiples of {step}; "
