@@ -100,10 +100,13 @@ class LossSection(Section):
 
 
 class SolverSection(Section):
-    """Optimiser and schedule: AdamW, linear warm-up, cosine to zero, an exponential moving average."""
+    """Optimiser and schedule: AdamW, linear warm-up, cosine to zero, an exponential moving average.
+
+    A batch holds at least two images: BatchNorm behind global pooling has one value an image to learn from.
+    """
 
     steps: int = Field(default=8000, ge=1)
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=2)
     lr: Positive = 2e-3
     weight_decay: float = Field(default=0.01, ge=0.0)
     warmup_steps: int = Field(default=500, ge=0)
