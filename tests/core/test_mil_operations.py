@@ -113,6 +113,10 @@ SHAPES = {
     "index": ("slice_by_index", lambda x: x[:, 2] + x[:, -1]),
     "gather": ("gather", lambda x: x[:, torch.tensor([4, 0, 4])]),
     "gather_along": ("gather_along_axis", lambda x: torch.gather(x, 1, torch.ones((2, 3, 11, 14), dtype=torch.int64))),
+    "scatter_along": (
+        "scatter_along_axis",
+        lambda x: x.scatter(2, torch.tensor([9, 0, 4]).reshape(1, 1, 3, 1).expand(2, 6, 3, 14), 5 * x[:, :, :3]),
+    ),
     "reshape": ("reshape", lambda x: x.reshape(2, 3, 2, 11, 14).transpose(1, 2).reshape(2, 6, 11, 14)),
     "squeeze": ("squeeze", lambda x: x[:, :1].squeeze(1).unsqueeze(0) * 2),
     "permute": ("transpose", lambda x: x.permute(0, 2, 3, 1) * 2),

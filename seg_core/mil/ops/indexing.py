@@ -102,3 +102,21 @@ def topk(
     indices = np.take(order, np.arange(int(k)), int(axis))
     values = np.take_along_axis(x, indices, int(axis))
     return (values, indices) if bool(return_indices) else (values,)
+
+
+@operation("scatter_along_axis", exact=True)
+def scatter_along_axis(
+    data: Array,
+    indices: Array,
+    updates: Array,
+    axis: int = 0,
+    mode: str = "add",
+    validate_indices: bool = False,
+) -> Array:
+    """Write one element an index along an axis of a copy; only the mode that overwrites is known."""
+    del validate_indices
+    if mode != "update":
+        raise ValueError(f"scatter mode {mode!r} is not known")
+    result = data.copy()
+    np.put_along_axis(result, indices.astype(np.intp), updates, int(axis))
+    return result

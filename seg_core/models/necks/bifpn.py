@@ -35,7 +35,7 @@ class FastFusion(nn.Module):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the weighted sum of `inputs`, all (N, channels, h, w), rectified and convolved."""
-        weights = self.normalised_weights()
+        weights = self.normalised_weights().reshape(-1, 1, 1, 1, 1)  # with rank 0 LiteRT transposes around each product
         total = inputs[0] * weights[0]
         for index in range(1, len(inputs)):
             total = total + inputs[index] * weights[index]
