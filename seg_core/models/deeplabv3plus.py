@@ -59,9 +59,9 @@ class AtrousSpatialPyramidPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, in_channels, h, w) to (N, channels, h, w)."""
         branches = [self.point(features), *(branch(features) for branch in self.atrous)]
-        # A mean, expanded: one value a channel needs no resize, which converters treat in as many ways as there are.
         mean = self.image(features.mean(dim=(2, 3), keepdim=True))
-        branches.append(mean.expand(-1, -1, features.shape[2], features.shape[3]))
+        # One value a channel, copied to every cell. `expand` says the same, but litert-torch mixes up its axes.
+        branches.append(F.interpolate(mean, size=features.shape[-2:], mode="nearest"))
         return self.project(torch.cat(branches, dim=1))  # type: ignore[no-any-return]
 
 
