@@ -87,6 +87,7 @@ class Exporter:
         """
         result = ExportResult(target.name, self.precision, "failed", target.converter(), path=self.destination(target))
         try:
+            self.reference.network.check_target(target.name)
             with work_directory(self.out_dir) as work:
                 return self._export_in(work, target, result, overlays, progress)
         except OSError as error:

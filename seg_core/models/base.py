@@ -38,6 +38,20 @@ class SegmentationModel(nn.Module):
             setattr(self, name, None)
         return self
 
+    def check_target(self, target: str) -> None:
+        """Refuse an export target on which a part of this network is not proven; raises ConfigError.
+
+        A part whose operations are not known to every runtime has an attribute `proven_targets`, the names of
+        those where it kept parity, and `unproven_advice`, which operations it needs and how to do without it.
+        """
+        for part in self.modules():
+            proven = getattr(part, "proven_targets", None)
+            if proven is not None and target not in proven:
+                raise ConfigError(
+                    f"{type(part).__name__} is not proven on target {target!r}: {part.unproven_advice}, "
+                    f"or export to {', '.join(proven)}"
+                )
+
     def check_size(self, size_hw: tuple[int, int]) -> None:
         """Refuse an input size the network cannot take; raises ConfigError with the nearest valid sizes."""
         step = self.size_divisor

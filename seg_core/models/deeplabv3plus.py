@@ -17,6 +17,7 @@ from seg_core.models.base import SegmentationModel
 from seg_core.models.blocks import SCSE, ConvNormAct, ScoreHead
 from seg_core.models.encoders import create_encoder
 from seg_core.models.necks import create_neck
+from seg_core.models.point_rend import PointRend
 
 #: The decoder works on the encoder's feature at this stride (P2), and the auxiliary head reads it.
 DECODER_STRIDE = 4
@@ -79,14 +80,22 @@ class DeepLabV3Plus(SegmentationModel):
         neck: fpn, panet, bifpn, or nothing, between the encoder's features at 1/4 and deeper and the decoder. Its
             features but the deepest are then added up at 1/4 for the decoder (as in Kirillov et al., 2019,
             https://arxiv.org/abs/1901.02446).
+        neck_channels: Width of the neck; that of the decoder when 0.
+        neck_norm: Normalisation of the neck; `norm` when empty.
         neck_stacks: How many times the neck is run.
         norm: Normalisation after the encoder: batch, group or none.
         scse: Whether the decoder's features pass concurrent spatial and channel attention.
+        scse_reduction: How many times narrower the channel attention's hidden layer is.
         aux_head: Whether a second head reads the encoder's P2 (for training).
         upsample: Whether logits are brought to input size; otherwise they stay at 1/4.
+        point_rend: Whether logits are brought to input size by PointRend, with the encoder's P2 as fine features.
+            In training there is a further head "points", which teaches it.
+        point_fc_dim: Width of its hidden layers.
+        point_num_fc: Number of its hidden layers.
         pretrained: Weights of the encoder: "imagenet", a file's path, or nothing.
 
-    Raises ConfigError when the encoder cannot give the output stride, a rate is not positive or a name is unknown.
+    Raises ConfigError when the encoder cannot give the output stride, a number is not positive, a name is unknown or
+    PointRend is to leave the logits at 1/4.
     """
 
     auxiliary_modules = ("aux",)
@@ -101,11 +110,17 @@ class DeepLabV3Plus(SegmentationModel):
         decoder_channels: int = 256,
         separable: bool = False,
         neck: str = "",
+        neck_channels: int = 0,
+        neck_norm: str = "",
         neck_stacks: int = 1,
         norm: str = "batch",
         scse: bool = False,
+        scse_reduction: int = 16,
         aux_head: bool = True,
         upsample: bool = True,
+        point_rend: bool = False,
+        point_fc_dim: int = 256,
+        point_num_fc: int = 3,
         pretrained: str = "",
     ) -> None:
         super().__init__()
@@ -120,17 +135,23 @@ class DeepLabV3Plus(SegmentationModel):
         p2_channels = channels[0]
         self.neck: nn.Module | None = None
         if neck:
-            self.neck = create_neck(neck, channels, decoder_channels, norm, neck_stacks, self.strides, separable)
-            channels = (decoder_channels,) * len(channels)
+            width = neck_channels or decoder_channels
+            self.neck = create_neck(neck, channels, width, neck_norm or norm, neck_stacks, self.strides, separable)
+            channels = (width,) * len(channels)
         self.aspp = AtrousSpatialPyramidPooling(channels[-1], decoder_channels, self.rates, norm, separable)
         self.detail = ConvNormAct(channels[0], DETAIL_CHANNELS, kernel=1, norm=norm)
         self.fuse = nn.Sequential(
             ConvNormAct(decoder_channels + DETAIL_CHANNELS, decoder_channels, norm=norm, separable=separable),
             ConvNormAct(decoder_channels, decoder_channels, norm=norm, separable=separable),
-            SCSE(decoder_channels) if scse else nn.Identity(),
+            SCSE(decoder_channels, scse_reduction) if scse else nn.Identity(),
         )
         self.classifier = nn.Conv2d(decoder_channels, num_classes, 1)
         self.aux = ScoreHead(p2_channels, AUXILIARY_CHANNELS, num_classes, norm, separable) if aux_head else None
+        self.point_rend: PointRend | None = None
+        if point_rend:
+            if not upsample:
+                raise ConfigError("DeepLabV3Plus: point_rend renders logits at input size; set upsample=true")
+            self.point_rend = PointRend(p2_channels, num_classes, 2, point_fc_dim, point_num_fc)
 
     def _decode(self, features: Sequence[Tensor]) -> Tensor:
         """Return the main logits at 1/4 from the encoder's features at strides 4 and more."""
@@ -146,14 +167,20 @@ class DeepLabV3Plus(SegmentationModel):
     def _to_output_size(self, logits: Tensor) -> Tensor:
         return _enlarge(logits, DECODER_STRIDE // self.output_stride)
 
+    def _main_heads(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
+        coarse = self._decode(features)
+        if self.point_rend is None:
+            return {"main": self._to_output_size(coarse)}
+        return self.point_rend.heads(coarse, features[0])
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 4, W / 4) without `upsample`."""
-        return self._to_output_size(self._decode(self.encoder(image)[1:]))
+        return self._main_heads(self.encoder(image)[1:])["main"]
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of "main" and, where that head exists, "aux"; sizes as in `forward`."""
+        """Return the logits of "main", "points" (see `point_rend`) and, where that head exists, "aux"."""
         features = self.encoder(image)[1:]
-        heads = {"main": self._to_output_size(self._decode(features))}
+        heads = self._main_heads(features)
         if self.aux is not None:
             heads["aux"] = self._to_output_size(self.aux(features[0]))
         return heads
