@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_core.models.base import SegmentationModel
+from seg_core.models.blocks import separate_convolutions
 from seg_core.models.published_form import CITYSCAPES, PUBLISHED, PublishedForm
 from seg_core.spec.model import OptionValue
 
@@ -130,6 +131,7 @@ class DDRNet(SegmentationModel):
         aux_head: Whether a second head reads the high-resolution branch after stage 3 (for training).
         upsample: Whether logits are brought to input size, bilinearly with align_corners=False; otherwise
             they stay at 1/8.
+        separable: Whether 3x3 convolutions are depthwise-separable, all but the first. No published weights fit then.
     """
 
     # Below 1/8 odd sizes round up and features are resampled back, as in the paper's own 720x960 (CamVid).
@@ -147,6 +149,7 @@ class DDRNet(SegmentationModel):
         spp_planes: int = 128,
         aux_head: bool = True,
         upsample: bool = True,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         high = planes * 2  # width of the high-resolution branch
@@ -166,6 +169,8 @@ class DDRNet(SegmentationModel):
         self.seghead_extra = SegmentationHead(high, head_planes, num_classes) if aux_head else None
         self.final_layer = SegmentationHead(planes * 4, head_planes, num_classes)
         self._initialise()
+        if separable:
+            separate_convolutions(self)
 
     @staticmethod
     def _stem(in_planes: int, planes: int) -> list[nn.Module]:
@@ -232,17 +237,25 @@ def _stage(in_planes: int, planes: int, blocks: int, stride: int = 1) -> nn.Sequ
     return nn.Sequential(*layers)
 
 
-def ddrnet_23_slim(num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True) -> DDRNet:
+def ddrnet_23_slim(
+    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+) -> DDRNet:
     """Build DDRNet-23-slim: 5.7 M parameters, the one for phones."""
-    return DDRNet(num_classes, in_channels, aux_head=aux_head, upsample=upsample)
+    return DDRNet(num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable)
 
 
-def ddrnet_23(num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True) -> DDRNet:
+def ddrnet_23(
+    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+) -> DDRNet:
     """Build DDRNet-23: twice as wide as the slim one, 20.3 M parameters."""
-    return DDRNet(num_classes, in_channels, planes=64, head_planes=128, aux_head=aux_head, upsample=upsample)
+    return DDRNet(
+        num_classes, in_channels, planes=64, head_planes=128, aux_head=aux_head, upsample=upsample, separable=separable
+    )
 
 
-def ddrnet_39(num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True) -> DDRNet:
+def ddrnet_39(
+    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+) -> DDRNet:
     """Build DDRNet-39: blocks 3-4-6-3, stage 3 in two parts, head 256, 32.7 M parameters."""
     return DDRNet(
         num_classes,
@@ -253,6 +266,7 @@ def ddrnet_39(num_classes: int, in_channels: int = 3, aux_head: bool = True, ups
         head_planes=256,
         aux_head=aux_head,
         upsample=upsample,
+        separable=separable,
     )
 
 
