@@ -43,7 +43,7 @@ install: $(STAMP) ## make .venv with everything in it
 .PHONY: demo
 demo: $(STAMP) ## export the bundled network to every target, prove parity, measure, report
 	@$(BIN)/seg-export $(CHECKPOINT) --target all --images mobile_demo/samples --out $(DEMO)
-	@$(BIN)/seg-bench $(DEMO)/*.pt $(DEMO)/*.onnx $(DEMO)/*.mlpackage $(DEMO)/*.tflite --out $(DEMO)/latency.json
+	@$(BIN)/seg-bench $(DEMO)/*.pt $(DEMO)/*.onnx $(DEMO)/*.mlpackage $(DEMO)/*.tflite --images mobile_demo/samples/astronaut.png --out $(DEMO)/latency.json
 	@$(BIN)/seg-report $(DEMO)
 	@echo "  (the commands are in $(BIN); put them on your PATH with  . $(BIN)/activate)"
 
