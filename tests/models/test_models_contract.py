@@ -98,7 +98,9 @@ def test_traced_it_gives_the_same_bits(network, image):
 
 
 # One variant for each class of network: torch's graph capture takes seconds, and variants differ in widths alone.
-@pytest.mark.parametrize("variant", ["ddrnet_23_slim", "bisenet_v1_face", "bisenet_v2"])
+@pytest.mark.parametrize(
+    "variant", ["ddrnet_23_slim", "bisenet_v1_face", "bisenet_v2", "deeplabv3plus_efficientnet_lite0"]
+)
 def test_exported_or_compiled_it_gives_the_same_bits(variant, image):
     lean = build_model(ModelSpec(variant, 5)).eval().main_only()
     with torch.no_grad():
