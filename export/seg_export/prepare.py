@@ -41,7 +41,7 @@ def prepare_network(network: nn.Module, inputs: Sequence[Tensor]) -> Prepared:
         references = [network(item) for item in inputs]
     module = _capture(network, inputs[0])
     editor = rewrites.GraphEditor(module)
-    rewrites.remove_dropout(editor)
+    rewrites.remove_identities(editor)
     fused = rewrites.fuse_conv_batch_norm(editor)
     folded = rewrites.fold_lone_batch_norm(editor)
     module = _clean(module)

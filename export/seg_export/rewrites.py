@@ -57,9 +57,12 @@ def argument(node: fx.Node, index: int, default: Any) -> Any:
     return node.args[index] if len(node.args) > index else default
 
 
-def remove_dropout(editor: GraphEditor) -> int:
-    """Remove dropouts, which do nothing in evaluation mode; return how many there were."""
-    nodes = editor.calls(aten.dropout.default, aten.feature_dropout.default)
+def remove_identities(editor: GraphEditor) -> int:
+    """Remove what returns its input: dropouts in evaluation mode and slices of everything; return how many.
+
+    torch.export writes `x[:, :n]` of n channels (GhostNet's modules end so) as an alias, which coremltools lacks.
+    """
+    nodes = editor.calls(aten.dropout.default, aten.feature_dropout.default, aten.alias.default)
     for node in nodes:
         source = node.args[0]
         assert isinstance(source, fx.Node)

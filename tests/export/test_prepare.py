@@ -46,8 +46,22 @@ def inputs():
     return [torch.randn(1, 3, 24, 20, generator=generator) for _ in range(2)]
 
 
+class Sliced(nn.Module):
+    """A slice that takes everything, as the end of a GhostNet module often does."""
+
+    def forward(self, x):
+        return torch.relu(torch.cat([x, -x], dim=1)[:, :6])
+
+
 def calls(module, target):
     return [node for node in module.graph.nodes if node.target is target]
+
+
+def test_slices_of_everything_are_removed(inputs):
+    assert calls(torch.export.export(Sliced(), (inputs[0],)).module(), torch.ops.aten.alias.default)
+    prepared = prepare_network(Sliced(), inputs)
+    assert not calls(prepared.module, torch.ops.aten.alias.default)
+    assert torch.equal(prepared.module(inputs[0]), Sliced()(inputs[0]))
 
 
 def test_folding_keeps_the_result(network, inputs):
