@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from seg_core.spec.model import OptionValue
+
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Range = tuple[Positive, Positive]
@@ -39,7 +41,7 @@ class ModelSection(Section):
 
     name: str = "ddrnet_23_slim"
     in_channels: int = Field(default=3, ge=1)
-    options: dict[str, bool | int | float | str] = {"aux_head": True, "upsample": True}
+    options: dict[str, OptionValue] = {"aux_head": True, "upsample": True}
 
 
 class PreprocessSection(Section):

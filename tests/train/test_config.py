@@ -19,6 +19,14 @@ def test_overrides_reach_nested_keys_and_keep_types(tmp_path):
     assert (config.solver.steps, config.solver.lr, config.preprocess.size_hw) == (7, 1e-3, (64, 128))
 
 
+def test_model_options_may_be_lists_of_whole_numbers(tmp_path):
+    config = load_train_config(
+        write(tmp_path, MINIMAL), ("model.options={encoder: resnet18, atrous_rates: [1, 2], scse: true, scale: 2.0}",)
+    )
+    assert config.model.options == {"encoder": "resnet18", "atrous_rates": (1, 2), "scse": True, "scale": 2.0}
+    assert [type(value) for value in config.model.options.values()] == [str, tuple, bool, float]
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "expected"),
     [
