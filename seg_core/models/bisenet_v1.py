@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seg_core.labels import CELEBAMASK_HQ, CITYSCAPES_19, LabelSet
 from seg_core.models.base import SegmentationModel
+from seg_core.models.blocks import separate_convolutions
 from seg_core.models.encoders import Encoder, create_encoder
 from seg_core.models.published_form import CITYSCAPES_SIZE_HW, PUBLISHED, PublishedForm, PublishedTask
 from seg_core.spec import PreprocessSpec
@@ -41,9 +42,14 @@ class ConvBnRelu(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
-def repeat(features: Tensor, like: Tensor) -> Tensor:
-    """Repeat cells to the size of `like`, at whose right and bottom an odd size leaves out the last repetition."""
-    return F.interpolate(features, size=like.shape[-2:], mode="nearest")
+def repeat(features: Tensor, factor: int, like: Tensor) -> Tensor:
+    """Repeat cells `factor` times in both directions and crop to the size of `like`.
+
+    Cropping matters where an odd size had been halved. It keeps the ratio whole, which not every converter's
+    nearest-neighbour resizing survives otherwise, and is what that resizing gives for sizes halved once.
+    """
+    height, width = like.shape[-2:]
+    return F.interpolate(features, scale_factor=float(factor), mode="nearest")[..., :height, :width]
 
 
 def initialise(network: nn.Module) -> None:
@@ -90,8 +96,8 @@ class ContextPath(nn.Module):
         """Return the ResNet's features at 1/8 and the context at 1/8 and at 1/16, both of 128 channels."""
         _, _, eighth, sixteenth, deepest = self.resnet(image)
         mean = self.conv_avg(deepest.mean(dim=(2, 3), keepdim=True))
-        coarse = self.conv_head32(repeat(self.arm32(deepest) + mean, like=sixteenth))
-        fine = self.conv_head16(repeat(self.arm16(sixteenth) + coarse, like=eighth))
+        coarse = self.conv_head32(repeat(self.arm32(deepest) + mean, 2, like=sixteenth))
+        fine = self.conv_head16(repeat(self.arm16(sixteenth) + coarse, 2, like=eighth))
         return eighth, fine, coarse
 
 
@@ -163,7 +169,10 @@ class BiSeNetV1(SegmentationModel):
         aux_head: Whether two heads read the context at 1/8 and 1/16 (for training).
         upsample: Whether logits are brought to input size, bilinearly; otherwise they stay at 1/8, those of the
             second auxiliary head at 1/16.
-        align_corners: Whether that interpolation maps corner cells onto corner pixels.
+        align_corners: Whether that interpolation maps corner cells onto corner pixels, as the published
+            face-parsing network does; masks move by up to half a cell (4 pixels) towards the borders otherwise.
+        separable: Whether 3x3 convolutions outside the ResNet are depthwise-separable, all but those that read the
+            image. No published weights fit then.
     """
 
     # Below 1/8 odd sizes round up and features are repeated back, which no published size needs.
@@ -180,6 +189,7 @@ class BiSeNetV1(SegmentationModel):
         aux_head: bool = True,
         upsample: bool = True,
         align_corners: bool = False,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         self.output_stride = 1 if upsample else FEATURE_STRIDE
@@ -191,6 +201,10 @@ class BiSeNetV1(SegmentationModel):
         self.conv_out16 = Head(_PLANES, 64, num_classes, bias=not face) if aux_head else None
         self.conv_out32 = Head(_PLANES, 64, num_classes, bias=not face) if aux_head else None
         initialise(self)
+        if separable:
+            for part in (*self.cp.children(), *self.children()):
+                if part is not self.cp and part is not self.cp.resnet:
+                    separate_convolutions(part)
 
     def _to_output_size(self, logits: Tensor, image: Tensor) -> Tensor:
         if self.output_stride == FEATURE_STRIDE:
@@ -217,17 +231,37 @@ class BiSeNetV1(SegmentationModel):
 
 
 def bisenet_v1(
-    num_classes: int, in_channels: int = 3, pretrained: str = "", aux_head: bool = True, upsample: bool = True
+    num_classes: int,
+    in_channels: int = 3,
+    pretrained: str = "",
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
 ) -> BiSeNetV1:
     """Build BiSeNet with a ResNet-18 context path: 13.3 M parameters without the auxiliary heads."""
-    return BiSeNetV1(num_classes, in_channels, pretrained=pretrained, aux_head=aux_head, upsample=upsample)
+    return BiSeNetV1(
+        num_classes, in_channels, pretrained=pretrained, aux_head=aux_head, upsample=upsample, separable=separable
+    )
 
 
 def bisenet_v1_resnet34(
-    num_classes: int, in_channels: int = 3, pretrained: str = "", aux_head: bool = True, upsample: bool = True
+    num_classes: int,
+    in_channels: int = 3,
+    pretrained: str = "",
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
 ) -> BiSeNetV1:
     """Build BiSeNet with a ResNet-34 context path: 23.4 M parameters without the auxiliary heads."""
-    return BiSeNetV1(num_classes, in_channels, "resnet34", pretrained, aux_head=aux_head, upsample=upsample)
+    return BiSeNetV1(
+        num_classes,
+        in_channels,
+        encoder="resnet34",
+        pretrained=pretrained,
+        aux_head=aux_head,
+        upsample=upsample,
+        separable=separable,
+    )
 
 
 def bisenet_v1_face(
@@ -237,9 +271,19 @@ def bisenet_v1_face(
     aux_head: bool = True,
     upsample: bool = True,
     align_corners: bool = False,
+    separable: bool = False,
 ) -> BiSeNetV1:
     """Build the BiSeNet that face-parsing applications use: ResNet-18 and no spatial path, 13.2 M parameters."""
-    return BiSeNetV1(num_classes, in_channels, "resnet18", pretrained, True, aux_head, upsample, align_corners)
+    return BiSeNetV1(
+        num_classes,
+        in_channels,
+        pretrained=pretrained,
+        face=True,
+        aux_head=aux_head,
+        upsample=upsample,
+        align_corners=align_corners,
+        separable=separable,
+    )
 
 
 #: The face-parsing checkpoint's own order of CelebAMask-HQ's classes; every class keeps its colour.

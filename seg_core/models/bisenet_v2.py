@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
+from seg_core.models.blocks import separate_convolutions
 from seg_core.models.bisenet_v1 import COINCHEUNG_ORIGIN, COINCHEUNG_TASKS, ConvBnRelu, initialise, repeat
 from seg_core.models.published_form import PUBLISHED, PublishedForm
 from seg_core.spec.model import OptionValue
@@ -42,8 +43,11 @@ def _depthwise(in_planes: int, planes: int, stride: int = 1) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(planes)]
 
 
-def _pointwise(in_planes: int, planes: int) -> list[nn.Module]:
-    return [nn.Conv2d(in_planes, planes, 1, bias=False), nn.BatchNorm2d(planes)]
+def _residual_end(in_planes: int, planes: int) -> nn.Sequential:
+    """Return the 1x1 convolution that ends a residual branch, silent at first (Goyal et al., 2017, section 5.1)."""
+    norm = nn.BatchNorm2d(planes)
+    nn.init.zeros_(norm.weight)
+    return nn.Sequential(nn.Conv2d(in_planes, planes, 1, bias=False), norm)
 
 
 class DetailBranch(nn.Module):
@@ -90,7 +94,7 @@ class GatherExpansion(nn.Module):
         wide = planes * EXPANSION
         self.conv1 = ConvBnRelu(planes, planes, 3)
         self.dwconv = nn.Sequential(*_depthwise(planes, wide), nn.ReLU())
-        self.conv2 = nn.Sequential(*_pointwise(wide, planes))
+        self.conv2 = _residual_end(wide, planes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, planes, h, w) to the same shape."""
@@ -106,8 +110,12 @@ class DownGatherExpansion(nn.Module):
         self.conv1 = ConvBnRelu(in_planes, in_planes, 3)
         self.dwconv1 = nn.Sequential(*_depthwise(in_planes, wide, stride=2))
         self.dwconv2 = nn.Sequential(*_depthwise(wide, wide), nn.ReLU())
-        self.conv2 = nn.Sequential(*_pointwise(wide, planes))
-        self.shortcut = nn.Sequential(*_depthwise(in_planes, in_planes, stride=2), *_pointwise(in_planes, planes))
+        self.conv2 = _residual_end(wide, planes)
+        self.shortcut = nn.Sequential(
+            *_depthwise(in_planes, in_planes, stride=2),
+            nn.Conv2d(in_planes, planes, 1, bias=False),
+            nn.BatchNorm2d(planes),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_planes, h, w) to (N, planes, h / 2, w / 2)."""
@@ -168,9 +176,9 @@ class GuidedAggregation(nn.Module):
 
     def forward(self, detail: Tensor, semantic: Tensor) -> Tensor:
         """Map (N, planes, h, w) and (N, planes, h / 4, w / 4) to (N, planes, h, w)."""
-        fine = self.left1(detail) * repeat(self.right1(semantic), like=detail).sigmoid()
+        fine = self.left1(detail) * repeat(self.right1(semantic), 4, like=detail).sigmoid()
         coarse = self.left2(detail) * self.right2(semantic).sigmoid()
-        return self.conv(fine + repeat(coarse, like=detail))  # type: ignore[no-any-return]
+        return self.conv(fine + repeat(coarse, 4, like=detail))  # type: ignore[no-any-return]
 
 
 class Head(nn.Module):
@@ -212,6 +220,8 @@ class BiSeNetV2(SegmentationModel):
         aux_head: Whether four booster heads read the semantic branch (for training; section 4.4).
         upsample: Whether logits are brought to input size, bilinearly with align_corners=False; otherwise
             they stay at 1/8, and those of the booster heads at 1/2, 1/4, 1/8 and 1/16.
+        separable: Whether 3x3 convolutions are depthwise-separable, all but those that read the image. No
+            published weights fit then.
     """
 
     size_divisor = FEATURE_STRIDE
@@ -225,6 +235,7 @@ class BiSeNetV2(SegmentationModel):
         depth: int = 1,
         aux_head: bool = True,
         upsample: bool = True,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         if width < 0.25 or depth < 1:
@@ -243,6 +254,8 @@ class BiSeNetV2(SegmentationModel):
             head = Head(semantic[index], _AUXILIARY_WIDTH, num_classes, 4 << index, auxiliary=True)
             setattr(self, name, head if aux_head else None)
         initialise(self)
+        if separable:
+            separate_convolutions(self)
 
     def _to_output_size(self, logits: Tensor, stride: int) -> Tensor:
         if self.output_stride == FEATURE_STRIDE:
@@ -274,18 +287,24 @@ def _scaled(planes: int, width: float) -> int:
     return max(4, round(planes * width / 4) * 4)
 
 
-def bisenet_v2(num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True) -> BiSeNetV2:
+def bisenet_v2(
+    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+) -> BiSeNetV2:
     """Build BiSeNetV2 as published: 3.4 M parameters without the heads that training alone needs."""
-    return BiSeNetV2(num_classes, in_channels, aux_head=aux_head, upsample=upsample)
+    return BiSeNetV2(num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable)
 
 
-def bisenet_v2_large(num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True) -> BiSeNetV2:
+def bisenet_v2_large(
+    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+) -> BiSeNetV2:
     """Build BiSeNetV2-Large: alpha 2.0 and d 3.0 (the paper's generalisation to large models), 17.5 M parameters.
 
     The paper names the multipliers, not what they apply to, and no weights are published: here widths are those of
     both branches and the aggregation, depth counts the stride-1 gather-and-expansion layers.
     """
-    return BiSeNetV2(num_classes, in_channels, width=2.0, depth=3, aux_head=aux_head, upsample=upsample)
+    return BiSeNetV2(
+        num_classes, in_channels, width=2.0, depth=3, aux_head=aux_head, upsample=upsample, separable=separable
+    )
 
 
 def _read_options(state: Mapping[str, Tensor]) -> dict[str, OptionValue]:
