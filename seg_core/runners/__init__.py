@@ -29,6 +29,7 @@ RUNNERS.add("torchscript", RunnerEntry("seg_core.runners.torchscript", ".pt"), (
 RUNNERS.add("onnx", RunnerEntry("seg_core.runners.onnx", ".onnx"), ("ort",))
 RUNNERS.add("coreml", RunnerEntry("seg_core.runners.coreml", ".mlpackage"), ("ios", "mlpackage"))
 RUNNERS.add("tflite", RunnerEntry("seg_core.runners.tflite", ".tflite"), ("litert", "android"))
+RUNNERS.add("coreai", RunnerEntry("seg_core.runners.coreai", ".aimodel"), ("aimodel",))
 
 
 def target_of(path: Path) -> str:

@@ -4,21 +4,24 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from core_ai_platform import skip_without_wheels
 from export_material import LABELS, SIZE_HW
 
 from seg_core.manifest import METADATA_KEY, load_manifest, manifest_path
 from seg_core.runners import RUNNERS, open_runner, read_embedded_manifest
 from seg_export.parity import load_parity, parity_path, tolerance_of
-from seg_export.targets import get_target, list_targets
+from seg_export.targets import get_target, list_targets, resolve_targets
 
 pytestmark = pytest.mark.export
 
 
 @pytest.fixture(params=list_targets())
 def result(request, exported):
+    skip_without_wheels(request.param)
     return exported[request.param]
 
 
@@ -108,6 +111,7 @@ def test_tflite_file_has_no_transposes_and_no_padded_pools(exported):
 
 @pytest.mark.parametrize("name", [name for name in list_targets() if "fp16" in get_target(name).precisions])
 def test_fp16_is_half_the_size_and_float32_at_the_boundary(name, reference, exporter, exported, tmp_path, monkeypatch):
+    skip_without_wheels(name)
     monkeypatch.setattr(exporter, "out_dir", tmp_path)
     monkeypatch.setattr(exporter, "precision", "fp16")
     result = exporter.export(get_target(name))
@@ -116,6 +120,13 @@ def test_fp16_is_half_the_size_and_float32_at_the_boundary(name, reference, expo
     assert result.parity.outputs[0].max_abs_relative < 5e-3
     assert result.bytes < 0.55 * exported[name].bytes
     assert result.parity.precision == "fp16"
+
+
+def test_coreai_package_tells_nothing_of_its_builder(exported):
+    skip_without_wheels()
+    program = (exported["coreai"].path / "main.mlirb").read_bytes()
+    for trace in (b"site-packages", b"torch/nn", str(Path(__file__).parents[2]).encode()):
+        assert trace not in program
 
 
 def test_coreml_boundary_is_float32_and_ios16(exported):
@@ -139,4 +150,11 @@ def test_tables_import_no_converter():
     modules = json.loads(
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     )
-    assert not {"torch", "onnx", "onnxruntime", "coremltools", "litert_torch", "ai_edge_litert"} & set(modules)
+    assert not {"torch", "onnx", "onnxruntime", "coremltools", "litert_torch", "ai_edge_litert", "coreai"} & set(
+        modules
+    )
+
+
+def test_all_are_the_targets_that_install_wherever_the_project_does():
+    assert [target.name for target in resolve_targets(["all"])] == ["torchscript", "onnx", "coreml", "tflite"]
+    assert [target.name for target in resolve_targets(["aimodel", "all"])] == list_targets()

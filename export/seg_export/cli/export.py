@@ -48,10 +48,16 @@ Examples:
 
 \b
 Exit codes: 0 all proved, 1 something failed, 2 wrong usage, 3 an artifact is beyond tolerance (not installed).
-Targets may also be called jit, ort, ios, mlpackage, apple, litert, android. See --list-targets.""",
+Targets may also be called jit, ort, ios, mlpackage, apple, litert, android, aimodel. See --list-targets.""",
 )
 @click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
-@click.option("--target", "targets", multiple=True, metavar="NAME", help="Format to export, or `all`. Repeatable.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Format to export. Repeatable. `all`: torchscript onnx coreml tflite.",
+)
 @click.option("--size", callback=parse_size, metavar="HxW", help="Input size; by default the checkpoint's own.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32", show_default=True)
 @click.option(
