@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
+from seg_core.models.bisenet_tasks import COINCHEUNG_ORIGIN, COINCHEUNG_TASKS
+from seg_core.models.bisenet_v1 import ConvBnRelu, initialise, repeat
 from seg_core.models.blocks import separate_convolutions
-from seg_core.models.bisenet_v1 import COINCHEUNG_ORIGIN, COINCHEUNG_TASKS, ConvBnRelu, initialise, repeat
 from seg_core.models.published_form import PUBLISHED, PublishedForm
 from seg_core.spec.model import OptionValue
 
