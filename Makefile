@@ -34,7 +34,11 @@ $(STAMP): pyproject.toml
 		echo "creating $(VENV) with $$("$$found" --version)"; "$$found" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo "installing the toolchain into $(VENV) (a few minutes the first time)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile --editable '.[dev]'
+	@pip="$(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile"; \
+	$$pip --editable '.[dev,coreai]' || { \
+		echo "trying again without Core AI, which has packages for few systems (docs/adr/0006)"; \
+		$$pip --editable '.[dev]'; \
+	}
 	@touch $@
 
 .PHONY: install
@@ -81,6 +85,10 @@ check: lint types contracts wheel test ## all of the above but demo and test-slo
 format: $(STAMP) ## rewrite the sources as lint wants them
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+.PHONY: vectors
+vectors: $(STAMP) ## write the golden vectors of the preprocessing contract again
+	@$(BIN)/python mobile_demo/vectors/make_vectors.py
 
 .PHONY: clean
 clean: ## remove .venv, build outputs and caches

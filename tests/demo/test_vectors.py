@@ -1,0 +1,66 @@
+"""The golden vectors say what every port must do; here OpenCV and numpy are held to them."""
+
+import csv
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seg_core.reference import reference_preprocess, restore_labels
+
+FOLDER = Path(__file__).parents[2] / "mobile_demo" / "vectors"
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    specification = importlib.util.spec_from_file_location("make_vectors", FOLDER / "make_vectors.py")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["make_vectors"] = module  # dataclasses look their module up
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def rows():
+    with (FOLDER / "vectors.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_generator_writes_the_committed_file(tmp_path):
+    subprocess.run([sys.executable, str(FOLDER / "make_vectors.py"), str(tmp_path / "again.csv")], check=True)
+    assert (tmp_path / "again.csv").read_bytes() == (FOLDER / "vectors.csv").read_bytes()
+
+
+def test_pure_numpy_gives_every_row(vectors, rows):
+    cases = list(vectors.list_cases())
+    assert len(cases) == len(rows)
+    for case, row in zip(cases, rows, strict=True):
+        if case.kind == "restore":
+            labels = restore_labels(case.geometry(), vectors.draw_labels(case), outside_label=255)
+            found = vectors.hash_bytes(labels.tobytes())
+        else:
+            found = vectors.compute(case, lambda *arguments: reference_preprocess(*arguments)[0])
+        assert found == row["fnv1a64"], row
+
+
+def test_the_rows_cover_the_contract(rows):
+    for column, values in {
+        "kind": {"resize", "preprocess", "restore"},
+        "color": {"rgb", "bgr", "gray"},
+        "resize": {"stretch", "letterbox", "center_crop"},
+        "interpolation": {"linear_exact", "nearest"},
+        "reduce": {"none", "halve"},
+        "norm": {"imagenet", "half", "pixels", "raw"},
+        "layout": {"nchw", "nhwc"},
+    }.items():
+        assert {row[column] for row in rows} == values, column
+    assert len({row["fnv1a64"] for row in rows}) > 0.95 * len(rows)  # a hash of nothing would repeat
+
+
+def test_hash_and_generator_are_the_published_ones(vectors):
+    assert vectors.hash_bytes(b"") == "cbf29ce484222325"
+    assert vectors.hash_bytes(b"foobar") == "85944171f73967e8"  # from the authors' test suite
+    state = 2463534242  # Marsaglia's seed: the first output of his xor32 is 723471715
+    assert vectors.draw_bytes(state, 1)[0] == 723471715 >> 24
