@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seg_core.convention import StatedConvention
 from seg_core.errors import CheckpointError, SegError
 from seg_core.labels import LabelSet
 from seg_core.models import MODELS, SegmentationModel, build_placeholder
@@ -86,21 +87,27 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint, half: bool = False
     write_weights_file(path, content)
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, or a published DDRNet state dict, into float32 weights on the CPU.
+def load_checkpoint(path: str | Path, stated: StatedConvention | None = None) -> Checkpoint:
+    """Read a checkpoint, or a published state dict of a registered architecture, into float32 weights on the CPU.
 
-    A bare state dict (also inside "state_dict", "model", "model_state" or "ema") has its architecture read from
-    its keys and shapes; what had to be assumed is in `provenance`. Raises CheckpointError naming the file and
-    the next step when it is missing, damaged, holds Python objects, is of an unknown architecture or version,
-    or its weights do not fit or are not finite.
+    A bare state dict (also inside "state_dict", "model", "model_state", "ema" and the like) has its architecture
+    read from its keys and shapes; what had to be assumed, for want of being `stated`, is in `provenance`. Raises
+    CheckpointError naming the file and the next step when it is missing, damaged, holds Python objects, is of an
+    unknown architecture or version, its weights do not fit or are not finite, or when something is stated about a
+    checkpoint of ours, which says it itself.
     """
     path = Path(path)
     content = read_weights_file(path)
     try:
         if isinstance(content, Mapping) and "format" in content:
             checkpoint = _parse(content)
+            if stated is not None and not stated.is_empty:
+                raise CheckpointError(
+                    "one of our checkpoints, which says itself how it was trained: leave out --mean, --std, --color "
+                    "and --labels"
+                )
         else:
-            checkpoint = Checkpoint(**read_published(content))
+            checkpoint = Checkpoint(**read_published(content, stated))
         check_weights(checkpoint)
     except SegError as error:
         raise CheckpointError(f"{path}: {error}") from None

@@ -6,7 +6,7 @@ with the encoder's feature at 1/4. Every resize is bilinear by a whole number, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
 from seg_core.models.blocks import SCSE, ConvNormAct, ScoreHead
-from seg_core.models.encoders import create_encoder
+from seg_core.models.encoders import create_encoder, list_encoders
 from seg_core.models.necks import create_neck
 from seg_core.models.point_rend import PointRend
+from seg_core.models.published_form import PUBLISHED, PublishedForm, PublishedTask
+from seg_core.spec import PreprocessSpec
+from seg_core.spec.model import OptionValue
 
 #: The decoder works on the encoder's feature at this stride (P2), and the auxiliary head reads it.
 DECODER_STRIDE = 4
@@ -208,3 +211,46 @@ def _checked_rates(rates: tuple[int, ...]) -> tuple[int, ...]:
     if wrong:
         raise ConfigError(f"DeepLabV3Plus: atrous rates must be at least 1, found {wrong[0]} in {list(rates)}")
     return rates
+
+
+def _read_options(state: Mapping[str, Tensor]) -> dict[str, OptionValue]:
+    options: dict[str, OptionValue] = {
+        "encoder": _find_encoder(state),
+        "separable": "aspp.atrous.0.0.1.weight" in state,
+        "scse": any(key.startswith("fuse.2.") for key in state),
+        "aux_head": any(key.startswith("aux.") for key in state),
+        "upsample": True,
+    }
+    if "classifier.weight" in state:
+        options["decoder_channels"] = int(state["classifier.weight"].shape[1])
+    return options
+
+
+def _find_encoder(state: Mapping[str, Tensor]) -> str:
+    """Return the encoder whose entries `state` holds; the default one where it holds none's."""
+    found = _convolutions({key.removeprefix("encoder."): item for key, item in state.items() if key[:8] == "encoder."})
+    in_channels = int(next(iter(found.values()))[1]) if found else 3
+    for name in list_encoders() if found else ():
+        with torch.device("meta"):
+            if _convolutions(create_encoder(name, in_channels).state_dict()) == found:
+                return name
+    return "resnet18"
+
+
+def _convolutions(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items() if value.ndim == 4}
+
+
+PUBLISHED.add(
+    "deeplabv3plus",
+    PublishedForm(
+        model="deeplabv3plus",
+        stem="",  # it is the encoder's, and every encoder has its own names
+        scores="classifier.weight",
+        tasks=(PublishedTask("an unknown data set", 0, PreprocessSpec((512, 512))),),
+        origin="this project's own names",
+        signature=("aspp.image.0.weight", "aspp.project.0.weight"),
+        options=_read_options,
+        untold="output stride 16 with the default atrous rates, as weights are the same at any",
+    ),
+)

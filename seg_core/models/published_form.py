@@ -49,7 +49,8 @@ class PublishedForm:
 
     Args:
         model: Registered architecture that takes these weights.
-        stem: Published key of the convolution that reads the image: its second dimension is `in_channels`.
+        stem: Published key of the convolution that reads the image: its second dimension is `in_channels`. The first
+            convolution of the state dict when empty.
         scores: Published key of the main head's last convolution: its first dimension is `num_classes`.
         tasks: What such weights were trained on, most usual first; the first with the right number of classes
             is assumed, and without one the first of all, its classes numbered.
@@ -57,6 +58,7 @@ class PublishedForm:
         signature: Further published keys that all such state dicts have.
         options: Reads the architecture's options from the state dict.
         rename: Maps a published key to the model's own.
+        untold: What of the architecture no weight tells and is therefore assumed, in words.
     """
 
     model: str
@@ -67,12 +69,14 @@ class PublishedForm:
     signature: tuple[str, ...] = ()
     options: Callable[[Mapping[str, Tensor]], dict[str, OptionValue]] = _no_options
     rename: Callable[[str], str] = _same
+    untold: str = ""
 
     def read_spec(self, state: Mapping[str, Tensor]) -> ModelSpec | None:
         """Return the ModelSpec that `state`, under its published keys, would have; None where a key is absent."""
         if not all(key in state for key in self.signature):
             return None
-        stem, scores = state.get(self.stem), state.get(self.scores)
+        first = next((key for key, value in state.items() if value.ndim == 4), "")
+        stem, scores = state.get(self.stem or first), state.get(self.scores)
         if stem is None or scores is None or stem.ndim != 4 or scores.ndim != 4 or not 2 <= scores.shape[0] <= 255:
             return None
         return ModelSpec(self.model, int(scores.shape[0]), int(stem.shape[1]), self.options(state))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.convention import convention_options, parse_size
+from seg_core.convention import StatedConvention, provenance_lines
 from seg_core.errors import ParityError, SegError
 from seg_core.spec import to_json
 from seg_export.cli.console import Console, mark, megabytes, parity_tree
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
     from seg_export.target import Target
 
 DEFAULT_OUT = Path("build/export")
-
-
-def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """Read HEIGHTxWIDTH; a usage error when it is something else."""
-    if value is None:
-        return None
-    match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", value.strip().lower())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not HEIGHTxWIDTH in pixels, such as 256x256")
-    return int(match[1]), int(match[2])
 
 
 def parse_name(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -45,6 +36,7 @@ Examples:
   seg-export ckpt.pth --target coreml
   seg-export ckpt.pth --target onnx --target tflite --images photos/
   seg-export ckpt.pth --target all --size 384x384 --out build/phone --json
+  seg-export 79999_iter.pth --target coreml --labels names.json --mean 0.5 --std 0.5
 
 \b
 Exit codes: 0 all proved, 1 something failed, 2 wrong usage, 3 an artifact is beyond tolerance (not installed).
@@ -68,6 +60,7 @@ Targets may also be called jit, ort, ios, mlpackage, apple, litert, android, aim
     type=click.Path(path_type=Path),
     help="Image or directory that parity is proved on, with an optional rois.json; by default synthetic images.",
 )
+@convention_options
 @click.option("--name", callback=parse_name, metavar="STEM", help="File name without suffix; default the checkpoint's.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on standard output.")
 @click.option("--verbose", is_flag=True, help="Let the converters print.")
@@ -81,6 +74,7 @@ def export_command(
     precision: Any,
     out_dir: Path,
     images: Path | None,
+    convention: StatedConvention,
     name: str | None,
     as_json: bool,
     verbose: bool,
@@ -90,6 +84,9 @@ def export_command(
 
     Every artifact gets its manifest inside and beside it (`<artifact>.json`) and the parity report
     (`<artifact>.parity.json`). Files appear complete and proved or not at all.
+
+    CHECKPOINT may come from elsewhere: a published state dict of a known architecture (see seg-models list). What it
+    does not say itself is assumed, printed, and changed by --mean, --std, --color, --labels and --size.
     """
     if list_targets:
         _print_targets(as_json)
@@ -102,23 +99,25 @@ def export_command(
     chosen = resolve_targets(list(targets))
     check_request(chosen, precision)
     console = Console(to_stderr=as_json)
-    reference = _load_reference(console, checkpoint, size, images)
+    reference = _load_reference(console, checkpoint, size, images, convention)
     with work_directory(out_dir):  # found out now, not after minutes of conversion
-        _print_header(console, reference, images)
+        _print_header(console, reference, images, size is not None)
         results = _run(console, reference, chosen, out_dir, precision, name, verbose)
     if as_json:
         click.echo(json.dumps(_as_json(reference, results), indent=2))
-    _print_next(console, checkpoint, images, results)
+    _print_next(console, checkpoint, images, convention, results)
     ctx.exit(_exit_code(results))
 
 
-def _load_reference(console: Console, checkpoint: Path, size: tuple[int, int] | None, images: Path | None) -> Reference:
+def _load_reference(
+    console: Console, checkpoint: Path, size: tuple[int, int] | None, images: Path | None, convention: StatedConvention
+) -> Reference:
     with console.spinner() as progress:
         progress(f"reading {checkpoint}")
         from seg_export.parity import Reference, load_samples, synthetic_samples
 
         samples = load_samples(images) if images else synthetic_samples()
-        return Reference(checkpoint, samples, size)
+        return Reference(checkpoint, samples, size, convention)
 
 
 def _run(
@@ -141,7 +140,7 @@ def _run(
     return results
 
 
-def _print_header(console: Console, reference: Reference, images: Path | None) -> None:
+def _print_header(console: Console, reference: Reference, images: Path | None, size_given: bool) -> None:
     checkpoint, spec = reference.checkpoint, reference.spec
     parameters = sum(tensor.numel() for tensor in reference.network.parameters())
     names = checkpoint.labels.names
@@ -156,6 +155,7 @@ def _print_header(console: Console, reference: Reference, images: Path | None) -
         ("input", f"{spec.size_hw[0]}×{spec.size_hw[1]} (H×W) {spec.color}, {spec.resize}, {spec.interpolation}"),
         ("normalise", f"((x × {spec.scale:.6g}) - mean {mean}) / std {std}"),
         ("images", source),
+        *provenance_lines(checkpoint.provenance, size_given),
     ):
         console.say(f"{key:<13} {value}")
     console.say()
@@ -174,14 +174,17 @@ def _print_result(console: Console, result: ExportResult) -> None:
         click.echo(f"error: {' '.join(f'{result.target}: {result.error}'.splitlines())}", err=True)
 
 
-def _print_next(console: Console, checkpoint: Path, images: Path | None, results: list[ExportResult]) -> None:
+def _print_next(
+    console: Console, checkpoint: Path, images: Path | None, convention: StatedConvention, results: list[ExportResult]
+) -> None:
     paths = [shlex.quote(str(result.path)) for result in results if result.status == "ok"]
     if not paths:
         return
     every = " ".join(paths)
     photos = shlex.quote(str(images)) if images else "PHOTOS/"
     console.say("\nnext")
-    console.say(f"  seg-parity {shlex.quote(str(checkpoint))} {every} --images {photos}")
+    stated = "".join(f" {shlex.quote(word)}" for word in convention.words())
+    console.say(f"  seg-parity {shlex.quote(str(checkpoint))} {every} --images {photos}{stated}")
     out_dir = results[0].path.parent
     console.say(f"  seg-bench {every} --out {shlex.quote(str(out_dir / 'latency.json'))}")
     console.say(f"  seg-predict {paths[-1]} {photos} --out build/predict")
@@ -210,6 +213,7 @@ def _as_json(reference: Reference, results: list[ExportResult]) -> dict[str, Any
         "checkpoint": str(reference.path),
         "checkpoint_sha256": reference.sha256,
         "size_hw": list(reference.spec.size_hw),
+        "provenance": reference.checkpoint.provenance,
         "passed": all(result.status == "ok" for result in results),
         "results": rows,
     }

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.convention import convention_options
+from seg_core.convention import StatedConvention
 from seg_core.errors import ParityError
 from seg_core.spec import to_json
 from seg_export.cli.console import Console, mark, parity_tree
@@ -34,15 +36,22 @@ Exit codes: 0 all within tolerance, 1 something could not be read or run, 2 wron
     show_default=True,
     help="Write <artifact>.parity.json and overlays/ beside each artifact.",
 )
+@convention_options
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON on standard output.")
 @click.pass_context
 def parity_command(
-    ctx: click.Context, checkpoint: Path, artifacts: tuple[Path, ...], images: Path | None, save: bool, as_json: bool
+    ctx: click.Context,
+    checkpoint: Path,
+    artifacts: tuple[Path, ...],
+    images: Path | None,
+    save: bool,
+    convention: StatedConvention,
+    as_json: bool,
 ) -> None:
     """Run ARTIFACTS and CHECKPOINT on the same images, each through its own preprocessing, and judge the difference.
 
     The reference is the checkpoint in eager float32 PyTorch. The bounds are in one table for every target
-    and precision.
+    and precision. Of a checkpoint from elsewhere state what the export was told of it.
     """
     console = Console(to_stderr=as_json)
     with console.spinner() as progress:
@@ -50,7 +59,7 @@ def parity_command(
         from seg_export.overlays import OverlayWriter
         from seg_export.parity import Reference, check_artifact, load_samples, save_parity, synthetic_samples
 
-        reference = Reference(checkpoint, load_samples(images) if images else synthetic_samples())
+        reference = Reference(checkpoint, load_samples(images) if images else synthetic_samples(), stated=convention)
     reports = []
     for artifact in artifacts:
         overlays = OverlayWriter(reference.checkpoint.labels)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from seg_core.convention import PUBLISHED_SOURCE, convention_options
 from seg_core.errors import ArtifactError
 from seg_core.manifest import Manifest, hash_artifact, load_manifest
 from seg_core.preprocessing import Preprocessor
@@ -36,6 +37,7 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
     artifact = Path(artifact)
     manifest = load_manifest(artifact)
     _check_kinship(artifact, manifest, reference)
+    _check_convention(artifact, manifest, reference)
     tolerance = tolerance_of(manifest.artifact.target, manifest.artifact.precision)
     runs = reference.runs(manifest.preprocess.size_hw)
     preprocessor = Preprocessor(manifest.preprocess)
@@ -81,6 +83,17 @@ def _check_kinship(artifact: Path, manifest: Manifest, reference: Reference) -> 
         raise ArtifactError(
             f"{artifact}: is a {theirs.name} with {theirs.num_classes} classes, but {reference.path.name} holds a "
             f"{ours.name} with {ours.num_classes}; compare it with the checkpoint it was exported from"
+        )
+
+
+def _check_convention(artifact: Path, manifest: Manifest, reference: Reference) -> None:
+    """Refuse to read a foreign checkpoint by another convention than the export did: what differs is no defect."""
+    ours = reference.checkpoint.provenance
+    recorded = manifest.provenance.get("checkpoint", {}).get("provenance", {}).get("convention")
+    if ours.get("source") == PUBLISHED_SOURCE and recorded is not None and recorded != ours["convention"]:
+        raise ArtifactError(
+            f"{artifact}: {reference.path.name} was exported by another input convention than it is read by now: "
+            f"give  {convention_options(recorded)}"
         )
 
 

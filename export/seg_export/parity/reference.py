@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from seg_core.convention import StatedConvention
 from seg_core.manifest import hash_artifact
 from seg_core.preprocessing import Preprocessor
 from seg_core.spec import PreprocessSpec
@@ -33,15 +34,22 @@ class ReferenceRun:
 class Reference:
     """A checkpoint and its answers at one size; nothing of an artifact is involved."""
 
-    def __init__(self, path: str | Path, samples: Sequence[Sample], size_hw: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        samples: Sequence[Sample],
+        size_hw: tuple[int, int] | None = None,
+        stated: StatedConvention | None = None,
+    ) -> None:
         """Load the checkpoint at `path` and run it on `samples` at `size_hw`, by default its native size.
 
-        Raises CheckpointError when the file cannot be used and ConfigError when the network cannot take the size.
+        `stated` says of a foreign checkpoint what it does not say itself. Raises CheckpointError when the
+        file cannot be used and ConfigError when the network cannot take the size.
         """
         from seg_core.models.checkpoint import build_network, load_checkpoint  # torch: reports do without
 
         self.path = Path(path)
-        self.checkpoint: Checkpoint = load_checkpoint(self.path)
+        self.checkpoint: Checkpoint = load_checkpoint(self.path, stated)
         self.sha256 = hash_artifact(self.path)
         self.network: SegmentationModel = build_network(self.checkpoint).main_only()
         self.samples = list(samples)

@@ -1,0 +1,154 @@
+"""What a user states about a checkpoint that does not say it itself: its input convention and its classes.
+
+A published state dict holds weights alone. What it was trained on is assumed from its architecture, said aloud, and
+overridden by a StatedConvention.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from seg_core.errors import ConfigError, SpecError
+from seg_core.labels import LABEL_SETS, LabelSet
+from seg_core.spec import PreprocessSpec, from_json
+
+#: `provenance["source"]` of a checkpoint that was read from a published state dict.
+PUBLISHED_SOURCE = "published state dict"
+
+#: The options that change what was assumed, by its name in `provenance["assumed"]`.
+_CHANGED_BY = {
+    "preprocess": "--mean, --std, --color",
+    "size_hw": "--size",
+    "labels": "--labels",
+}
+
+
+@dataclass(frozen=True)
+class StatedConvention:
+    """What is known about a foreign checkpoint; nothing where a field is None.
+
+    `mean` and `std` come together, in the channel order of `color`, one value for all channels or one each. They
+    count in pixels of 0..1, or of 0..255 as soon as one of them is above 1. `labels_from` is the name or file that
+    gave `labels`.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    color: Literal["rgb", "bgr", "gray"] | None = None
+    size_hw: tuple[int, int] | None = None
+    labels: LabelSet | None = None
+    labels_from: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse half a normalisation and values that are none; raises ConfigError."""
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("--mean and --std belong together: give both")
+        if not all(math.isfinite(value) for value in (*(self.mean or ()), *(self.std or ()))):
+            raise ConfigError("--mean and --std: expected finite numbers")
+        if self.std is not None and min(self.std) <= 0:
+            raise ConfigError(f"--std: expected numbers above 0, found {min(self.std):g}")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is stated."""
+        return self == StatedConvention()
+
+    def applied_to(self, assumed: PreprocessSpec) -> PreprocessSpec:
+        """Return `assumed` with what is stated in its place; raises ConfigError when that cannot be."""
+        color = self.color or assumed.color
+        values: dict[str, Any] = {"color": color, "size_hw": self.size_hw or assumed.size_hw}
+        if (color == "gray") != (assumed.color == "gray"):
+            raise ConfigError(f"--color {color}: the network's first layer takes {assumed.channels} channel(s)")
+        if self.mean is not None and self.std is not None:
+            values["mean"] = _one_per_channel("--mean", self.mean, assumed.channels)
+            values["std"] = _one_per_channel("--std", self.std, assumed.channels)
+            values["scale"] = 1.0 if max(*self.mean, *self.std) > 1.0 else 1.0 / 255.0
+        elif color != assumed.color:
+            values["mean"], values["std"] = assumed.mean[::-1], assumed.std[::-1]
+        return replace(assumed, **values)
+
+    def words(self) -> list[str]:
+        """Return the command-line options that state the same, `--size` left out."""
+        words = [] if self.color is None else ["--color", self.color]
+        for option, values in (("--mean", self.mean), ("--std", self.std)):
+            words += [] if values is None else [option, _joined(values)]
+        return words + (["--labels", self.labels_from] if self.labels_from else [])
+
+
+def _one_per_channel(option: str, values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    if len(values) not in (1, channels):
+        raise ConfigError(f"{option}: expected 1 or {channels} numbers, one a channel, found {len(values)}")
+    return values * channels if len(values) == 1 else values
+
+
+def _joined(values: tuple[float, ...] | list[float]) -> str:
+    return ",".join(repr(value) for value in values)
+
+
+def load_labels(name_or_file: str) -> LabelSet:
+    """Return the label set of that name, or the one in a JSON file: a list of names, or an object of LabelSet's fields.
+
+    Raises ConfigError naming the file and what was expected.
+    """
+    if name_or_file in LABEL_SETS:
+        return LABEL_SETS[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix != ".json":
+        known = ", ".join(LABEL_SETS)
+        raise ConfigError(f"--labels {name_or_file}: neither a label set (known: {known}) nor a .json file")
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid JSON ({error})") from None
+    try:
+        return from_json(LabelSet, {"names": data} if isinstance(data, list) else data, "labels")
+    except SpecError as error:
+        raise ConfigError(f'{path}: {error}; expected ["background", …] or an object with "names"') from None
+
+
+def input_convention(spec: PreprocessSpec) -> dict[str, Any]:
+    """Return what of `spec` the weights depend on, as plain JSON types."""
+    return {"color": spec.color, "scale": spec.scale, "mean": list(spec.mean), "std": list(spec.std)}
+
+
+def convention_options(recorded: Mapping[str, Any]) -> str:
+    """Return the command-line options that state what `input_convention` recorded."""
+    return shlex.join(
+        ["--color", recorded["color"], "--mean", _joined(recorded["mean"]), "--std", _joined(recorded["std"])]
+    )
+
+
+def provenance_lines(provenance: Mapping[str, Any], size_given: bool = False) -> list[tuple[str, str]]:
+    """Return, for people, what a published state dict was taken for: (heading, text) pairs, assumptions last.
+
+    Nothing for a checkpoint that says it all itself. With `size_given` the assumed size is of no interest.
+    """
+    if provenance.get("source") != PUBLISHED_SOURCE:
+        return []
+    lines = [("recognised", f"by keys and shapes, as from {provenance['origin']}"), ("read from", _where(provenance))]
+    lines += [("stated", f"{key}: {value}") for key, value in provenance["stated"].items()]
+    for key, value in provenance["assumed"].items():
+        if key == "size_hw":
+            value = "×".join(map(str, value))
+        option = _CHANGED_BY.get(key)
+        others = provenance["also_fits"].get(key)
+        doubt = f", though {', '.join(others)} would fit too" if others else ""
+        if not (key == "size_hw" and size_given):
+            lines.append(("assumed", f"{key}: {value}{doubt}" + (f"; change it by {option}" if option else "")))
+    return lines
+
+
+def _where(provenance: Mapping[str, Any]) -> str:
+    text = str(provenance["read_from"])
+    if provenance["prefix"]:
+        text += f", without the prefix {provenance['prefix']!r}"
+    dropped = provenance["dropped"]
+    return f"{text}, {len(dropped)} other entries left out ({dropped[0]}, …)" if dropped else text
