@@ -24,7 +24,8 @@ class TimmEncoder(Encoder):
     """The network that timm calls `library_name`, with `features_only`.
 
     timm dilates its EfficientNet and MobileNet families itself (`dilates`), GhostNet is dilated here. EfficientNet-Lite
-    pads as TensorFlow does: its strided cells are the last, not the first, of every two of the dense grid.
+    pads as TensorFlow does: its strided cells are the last, not the first, of every two of the dense grid. Its ImageNet
+    weights expect mean and deviation 0.5 instead of ImageNet's.
     """
 
     def __init__(
