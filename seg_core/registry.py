@@ -48,6 +48,10 @@ class Registry(Generic[T]):
         """Return the canonical names in the order of registration."""
         return list(self._entries)
 
+    def aliases(self, name: str) -> tuple[str, ...]:
+        """Return the other names of the canonical `name`, in the order of registration."""
+        return tuple(alias for alias, canonical in self._aliases.items() if canonical == name)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
