@@ -18,7 +18,7 @@ import numpy as np
 
 from seg_bench.environment import read_environment
 from seg_bench.parity import read_parity
-from seg_bench.schema import EVALUATOR, LatencyReport, LatencyRow
+from seg_bench.schema import UNTIMED_BACKENDS, LatencyReport, LatencyRow
 from seg_bench.worker import ArtifactSession, FrameTimes, Image, SessionFacts, SessionOpener, Worker, WorkerError
 from seg_core.errors import SegError
 from seg_core.manifest import artifact_bytes, hash_artifact
@@ -68,7 +68,7 @@ class _Contender:
 
     @property
     def is_timed(self) -> bool:
-        return self.worker is not None and self.row.backend != EVALUATOR
+        return self.worker is not None and self.row.backend not in UNTIMED_BACKENDS
 
     def fail(self, error: WorkerError) -> None:
         """Mark the row failed and end its process; what was measured before is dropped with it."""

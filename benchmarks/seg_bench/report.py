@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
-from seg_bench.schema import EVALUATOR, LatencyReport, LatencyRow
+from seg_bench.schema import UNTIMED_BACKENDS, LatencyReport, LatencyRow
 from seg_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _COLUMNS = (
     _Column("precision", lambda row: row.precision or "—", is_number=False, is_extra=True),
     _Column("size", lambda row: _size(row), is_number=False, is_extra=True),
     _Column("threads", lambda row: str(row.threads) if row.threads else "default"),
-    _Column("p50 ms", lambda row: "(evaluator)" if row.backend == EVALUATOR and row.ran else _ms(row.p50_ms)),
+    _Column("p50 ms", lambda row: _median(row)),
     _Column("p90 ms", lambda row: _ms(row.p90_ms)),
     _Column("min ms", lambda row: _ms(row.min_ms), is_extra=True),
     _Column("ratio", lambda row: _ms(row.ratio_to_first)),
@@ -84,9 +84,9 @@ def _notes(report: LatencyReport) -> Iterable[str]:
             f"p50, p90 and min are the network alone, over {rounds} interleaved rounds on {report.image}; ratio is the "
             "median of the per-round ratios to the first artifact."
         )
-    if any(row.backend == EVALUATOR for row in report.rows):
+    for backend in sorted({row.backend for row in report.rows if row.backend in UNTIMED_BACKENDS}):
         yield (
-            "(evaluator): the program was checked operation by operation, because its runtime does not exist on this "
+            f"({backend}): the program was checked operation by operation, because its runtime does not exist on this "
             "system. That has no latency; measure it on the device."
         )
     for row in report.rows:
@@ -96,6 +96,10 @@ def _notes(report: LatencyReport) -> Iterable[str]:
 
 def _size(row: LatencyRow) -> str:
     return "—" if row.size_hw is None else f"{row.size_hw[0]}×{row.size_hw[1]}"
+
+
+def _median(row: LatencyRow) -> str:
+    return f"({row.backend})" if row.ran and row.backend in UNTIMED_BACKENDS else _ms(row.p50_ms)
 
 
 def _ms(value: float | None) -> str:

@@ -17,6 +17,9 @@ LATENCY_VERSION = 1
 #: The backend of a row whose program was evaluated operation by operation: it has no latency to speak of.
 EVALUATOR = "evaluator"
 
+#: That, and Core AI's runtime for systems without Core AI: it takes seconds for what a phone does in milliseconds.
+UNTIMED_BACKENDS = frozenset({EVALUATOR, "core ai interpreter"})
+
 Status = Literal["ok", "unverified", "failed"]
 
 
@@ -51,7 +54,7 @@ class LatencyRow:
     of that process at the end. `ran` tells whether every frame asked for was run. `status` is "ok" for an
     artifact with a passed parity record and for a checkpoint, "unverified" without a record that counts,
     "failed" when parity failed or the artifact did not run; `error` says why. A row whose `backend` is
-    "evaluator" ran but has no times.
+    one of `UNTIMED_BACKENDS` ran but has no times.
     """
 
     artifact: str

@@ -32,6 +32,10 @@ class EvaluatorSession(SteadySession):
     backend = EVALUATOR
 
 
+class InterpreterSession(SteadySession):
+    backend = "core ai interpreter"
+
+
 def open_some(path, threads):
     """Open by file name: what goes wrong is what the name says."""
     if path.stem == "b_refuses":
@@ -43,6 +47,8 @@ def open_some(path, threads):
         os._exit(7)
     if path.stem == "b_evaluates":
         return EvaluatorSession(path, threads)
+    if path.stem == "b_interprets":
+        return InterpreterSession(path, threads)
     return DyingSession(path, threads) if path.stem == "b_dies_later" else SteadySession(path, threads)
 
 

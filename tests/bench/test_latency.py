@@ -104,10 +104,11 @@ def test_without_a_first_artifact_there_is_no_ratio(tmp_path):
     assert [row.ratio_to_first for row in measure(tmp_path, "b_raises", "b").rows] == [None, None]
 
 
-def test_an_evaluated_program_runs_but_gets_no_times(tmp_path):
-    first, evaluated = measure(tmp_path, "a", "b_evaluates").rows
+@pytest.mark.parametrize(("name", "backend"), [("b_evaluates", "evaluator"), ("b_interprets", "core ai interpreter")])
+def test_a_substitute_for_the_device_runs_but_gets_no_times(tmp_path, name, backend):
+    first, substitute = measure(tmp_path, "a", name).rows
     assert first.p50_ms is not None
-    assert (evaluated.backend, evaluated.ran, evaluated.p50_ms, evaluated.samples_ms) == ("evaluator", True, None, ())
+    assert (substitute.backend, substitute.ran, substitute.p50_ms, substitute.samples_ms) == (backend, True, None, ())
 
 
 def test_a_hanging_network_is_given_up(tmp_path):

@@ -97,9 +97,10 @@ def test_tree_marks_what_failed(report):
     lines = parity_tree(report)
     assert any("✓ preprocessing" in line for line in map(unstyled, lines))
     assert any("✗ logits" in line and "not finite" in line for line in map(unstyled, lines))
-    changed = parity_tree(replace(report, preprocessing_identical=False, backend="evaluator"))
-    assert any("✗ preprocessing" in line and "NOT identical" in line for line in map(unstyled, changed))
-    assert any("not the Neural Engine" in line for line in changed)
+    for backend in ("evaluator", "core ai interpreter"):
+        changed = parity_tree(replace(report, preprocessing_identical=False, backend=backend))
+        assert any("✗ preprocessing" in line and "NOT identical" in line for line in map(unstyled, changed))
+        assert any("not the Neural Engine" in line for line in changed)
 
 
 def unstyled(line):

@@ -13,6 +13,12 @@ from seg_core.cli.command import click
 if TYPE_CHECKING:
     from seg_export.parity.result import ImageParity, OutputParity, ParityReport
 
+#: What ran an artifact where the runtime of the device does not exist, by the runner's `backend`.
+SUBSTITUTES = {
+    "evaluator": "the evaluator of the saved program",
+    "core ai interpreter": "Core AI's interpreter on the CPU",
+}
+
 _ASCII = str.maketrans(
     {
         "✓": "ok",
@@ -82,8 +88,8 @@ def parity_tree(report: ParityReport) -> list[str]:
         f"├─ {mark(report.preprocessing_identical)} preprocessing: OpenCV = numpy definition = checkpoint, "
         f"{'bit for bit' if report.preprocessing_identical else 'NOT identical'}",
     ]
-    if report.backend == "evaluator":
-        lines.append("├─ run by the evaluator of the saved program: checks the program, not the Neural Engine")
+    if report.backend in SUBSTITUTES:
+        lines.append(f"├─ run by {SUBSTITUTES[report.backend]}: checks the program, not the Neural Engine")
     for index, output in enumerate(report.outputs):
         last = index == len(report.outputs) - 1
         lines.append(f"{'└─' if last else '├─'} {_output_line(report, output)}")

@@ -52,7 +52,8 @@ class ParityReport:
     `preprocessing_identical` says that on every image the artifact's own preprocessing gave the bytes of the
     pure numpy definition and the numbers that the checkpoint's gave. `images` says whether the images were
     photographs or synthetic. `backend` is what ran the artifact where its target has more than one way, such as
-    "evaluator" for a Core ML program away from macOS. `passed` is the verdict over everything.
+    "evaluator" for a Core ML program away from macOS or "core ai interpreter" for a Core AI one. `passed` is the
+    verdict over everything.
     """
 
     artifact: str

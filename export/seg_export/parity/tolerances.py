@@ -31,10 +31,10 @@ TOLERANCES: dict[tuple[str, str], Tolerance] = {
     ("onnx", "fp32"): FP32,  # 3.3e-7 x max|ref|, labels 100 %
     ("coreml", "fp32"): FP32,  # 3.4e-7 x max|ref|, labels 100 %, by the evaluator
     ("tflite", "fp32"): FP32,  # 4.1e-7 x max|ref|, labels 100 %
-    ("coreai", "fp32"): FP32,  # 3.4e-7 x max|ref|, labels 100 %, by the runtime for Linux
+    ("coreai", "fp32"): FP32,  # 3.3e-7 x max|ref|, labels 100 %, by the interpreter
     ("coreml", "fp16"): FP16,  # 9.1e-4 x max|ref|, labels 99.965 %, by the evaluator
     ("tflite", "fp16"): FP16,  # 2.3e-4 x max|ref|, labels 99.972 %
-    ("coreai", "fp16"): FP16,  # 1.5e-3 x max|ref|, labels 99.950 %, by the runtime for Linux
+    ("coreai", "fp16"): FP16,  # 1.4e-3 x max|ref|, labels 99.950 %, by the interpreter
 }
 
 

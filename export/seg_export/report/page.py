@@ -19,6 +19,10 @@ EVALUATOR_NOTE = (
     "Core ML programs were run by an evaluator of the saved program, not by Apple's runtime: that checks the program, "
     "not the Neural Engine."
 )
+INTERPRETER_NOTE = (
+    "Core AI programs were run by Apple's interpreter for systems without Core AI, on the CPU: that checks the "
+    "program, not the Neural Engine."
+)
 
 
 def build_page(data: ReportData, title: str | None = None) -> str:
@@ -68,15 +72,13 @@ def _verdict(data: ReportData, title: str) -> str:
     image_count = len(judged[0].outputs[0].images) if judged else 0
     kind = {"real": "photographs", "synthetic": "synthetic images"}[judged[0].images] if judged else "images"
     height, width = data.rows[0].manifest.preprocess.size_hw
-    note = f"<p class='soft'>{EVALUATOR_NOTE}</p>" if _was_evaluated(data.rows) else ""
+    backends = {row.parity.backend for row in data.rows if row.parity is not None}
+    notes = (("evaluator", EVALUATOR_NOTE), ("core ai interpreter", INTERPRETER_NOTE))
+    note = "".join(f"<p class='soft'>{text}</p>" for backend, text in notes if backend in backends)
     return (
         f"<h1>{escape(title)}</h1><p class='verdict'>{words}</p>"
         f"<p class='soft'>Compared on {image_count} {kind} at {height}×{width}, preprocessing included.</p>{note}"
     )
-
-
-def _was_evaluated(rows: Iterable[ReportRow]) -> bool:
-    return any(row.parity is not None and row.parity.backend == "evaluator" for row in rows)
 
 
 def _table(rows: Iterable[ReportRow]) -> str:
