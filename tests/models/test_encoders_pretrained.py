@@ -62,6 +62,13 @@ def test_the_tag_takes_the_librarys_file_from_the_cache(resnet, cache):
     assert torch.equal(encoder.state_dict()["layer4.1.conv2.weight"], resnet["layer4.1.conv2.weight"])
 
 
+def test_wrappers_and_prefixes_are_taken_off(resnet, tmp_path):
+    path = tmp_path / "trained.pth"
+    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in resnet.items()}}, path)
+    encoder = create_encoder("resnet18", pretrained=str(path))
+    assert torch.equal(encoder.state_dict()["conv1.weight"], resnet["conv1.weight"])
+
+
 def test_gray_images_give_what_the_same_gray_in_rgb_gives(resnet_file):
     gray = IMAGE[:, :1]
     wanted = run(create_encoder("resnet18", pretrained=resnet_file), gray.expand(-1, 3, -1, -1))

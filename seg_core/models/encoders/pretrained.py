@@ -14,13 +14,13 @@ from torch import Tensor
 
 from seg_core.errors import CheckpointError, ConfigError, MissingDependencyError
 from seg_core.models.encoders.base import Encoder
+from seg_core.models.foreign_state import open_state
 from seg_core.models.vision_libraries import load_timm, load_torchvision
 from seg_core.models.weights_file import read_weights_file
 
 #: The one tag: the weights that the library itself recommends, trained on ImageNet-1k (1000 classes).
 IMAGENET = "imagenet"
 
-_WRAPPERS = ("state_dict", "model")
 _SAFETENSORS = ".safetensors"
 
 
@@ -141,14 +141,10 @@ def _fetch(name: str, weights: PublishedWeights) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     content = _read_safetensors(path) if path.suffix == _SAFETENSORS else read_weights_file(path)
-    while isinstance(content, Mapping):
-        inner = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = content[inner]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path}: holds no state dict (a dictionary of tensors by name)")
-    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    try:
+        return open_state(content).state
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
