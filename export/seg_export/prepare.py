@@ -31,7 +31,7 @@ class Prepared:
 
 
 def prepare_network(network: nn.Module, inputs: Sequence[Tensor]) -> Prepared:
-    """Capture `network` in evaluation mode at the shape of `inputs` and fold its BatchNorms.
+    """Capture `network` in evaluation mode at the shape of `inputs`; fold its BatchNorms and constant work.
 
     `inputs` are real preprocessed images, float32 NCHW of one shape. `network` is left as it is. Raises
     ExportError when it cannot be captured or when the folded graph differs by more than FOLD_TOLERANCE.
@@ -42,12 +42,15 @@ def prepare_network(network: nn.Module, inputs: Sequence[Tensor]) -> Prepared:
     module = _capture(network, inputs[0])
     editor = rewrites.GraphEditor(module)
     rewrites.remove_identities(editor)
+    constants = rewrites.fold_constants(editor)
     fused = rewrites.fuse_conv_batch_norm(editor)
     folded = rewrites.fold_lone_batch_norm(editor)
     module = _clean(module)
-    difference = _prove_equal(module, inputs, references, "folding the BatchNorms")
-    notes = (f"{fused} BatchNorms fused into convolutions", f"{folded} folded to scale and shift")
-    return Prepared(module, notes, difference)
+    difference = _prove_equal(module, inputs, references, "folding the BatchNorms and constants")
+    notes = [f"{fused} BatchNorms fused into convolutions", f"{folded} folded to scale and shift"]
+    if constants:
+        notes.append(f"{constants} constant operations computed")
+    return Prepared(module, tuple(notes), difference)
 
 
 def apply_rewrites(prepared: Prepared, names: Sequence[str], inputs: Sequence[Tensor]) -> Prepared:

@@ -70,6 +70,42 @@ def remove_identities(editor: GraphEditor) -> int:
     return len(nodes)
 
 
+def fold_constants(editor: GraphEditor) -> int:
+    """Compute what depends on stored tensors alone, such as BiFPN's normalised weights; return how many operations.
+
+    Results larger than what they are computed from stay operations: an expanded tensor would bloat the file.
+    """
+    folded = 0
+    for node in list(editor.graph.nodes):
+        sources = node.all_input_nodes
+        if not _is_pure(node) or not sources or not all(source.op == "get_attr" for source in sources):
+            continue
+        stored = {source: editor.constant(source) for source in sources}
+        with torch.no_grad():
+            value = node.target(*fx.map_arg(node.args, stored.get), **fx.map_arg(node.kwargs, stored.get))
+        if not isinstance(value, Tensor) or value.numel() > sum(
+            item.numel() for item in stored.values() if item is not None
+        ):
+            continue
+        with editor.graph.inserting_before(node):
+            constant = editor.add_constant(value.detach().clone())
+        constant.meta["val"] = node.meta["val"]
+        editor.replace(node, constant)
+        folded += 1
+    return folded
+
+
+def _is_pure(node: fx.Node) -> bool:
+    """Return whether `node` calls an operation that changes nothing and is not random."""
+    operation = node.target
+    return (
+        node.op == "call_function"
+        and isinstance(operation, torch._ops.OpOverload)
+        and not operation._schema.is_mutable
+        and torch.Tag.nondeterministic_seeded not in operation.tags
+    )
+
+
 def _scale_and_shift(editor: GraphEditor, node: fx.Node) -> tuple[Tensor, Tensor]:
     """Return a BatchNorm's float64 factor and offset (Ioffe & Szegedy 2015, section 3.1)."""
     weight, bias, mean, variance = (editor.constant(node.args[index]) for index in range(1, 5))

@@ -142,25 +142,21 @@ def model_spec_from_legacy(section: Mapping[str, Any], num_classes: int, in_chan
     model = LegacySection("MODEL", section, ("PRETRAINED", "ENCODER", "FPN", "DECODER", "POSTPROCESS", "BLOCK"))
     encoder = model.section("ENCODER", ("NAME", "OUTPUT_STRIDE"))
     decoder = model.section("DECODER", ("NAME", "CHANNELS", "ASTROUS_RATES"))
-    options: dict[str, OptionValue] = {"aux_head": True, "upsample": True}
     deeplab = {
         **_read_decoder(encoder, decoder),
         **_read_neck(model.section("FPN", ("NAME", "OUT_CHANNELS", "PANET", "NORM", "STACK"))),
         **_read_postprocess(model.section("POSTPROCESS", ("NAME", "FC_DIM", "NUM_FC", "REDUCTION"))),
     }
-    separable = model.choice("BLOCK", _BLOCKS)
+    options: dict[str, OptionValue] = {"aux_head": True, "upsample": True, "separable": model.choice("BLOCK", _BLOCKS)}
     pretrained = model.text("PRETRAINED")
     family = decoder.choice("NAME", _DECODERS)
     if family == "deeplabv3plus":
-        options |= {"encoder": encoder.choice("NAME", ENCODERS), **deeplab, "separable": separable}
-        return ModelSpec(family, num_classes, in_channels, options | {"pretrained": pretrained})
+        options |= {"encoder": encoder.choice("NAME", ENCODERS), "pretrained": pretrained, **deeplab}
+        return ModelSpec(family, num_classes, in_channels, options)
     _refuse_deeplab_parts(deeplab, decoder.text("NAME"))
     if family == "ddrnet":
-        name = _encoder_of(encoder, _DDRNETS, decoder.text("NAME"))
-        return ModelSpec(name, num_classes, in_channels, options | {"separable": separable})
-    if separable:
-        raise model.error("BLOCK", f'{decoder.text("NAME")} has no separable variant; use "BasicBlock"')
-    if family == "bisenet_v1":
+        family = _encoder_of(encoder, _DDRNETS, decoder.text("NAME"))
+    elif family == "bisenet_v1":
         family = _encoder_of(encoder, _BISENETS, decoder.text("NAME"))
         options["pretrained"] = pretrained
     return ModelSpec(family, num_classes, in_channels, options)

@@ -18,7 +18,7 @@ def test_every_encoder_has_a_name_there():
     [("DDRNet39", "DeepDualResolutionNet"), ("ResNet34", "BiSeNet"), ("", "BiSeNetV2"), ("", "BiSeNetV2_large")],
 )
 def test_every_decoder_builds(encoder, decoder):
-    section = {"ENCODER": {"NAME": encoder}, "DECODER": {"NAME": decoder}}
+    section = {"ENCODER": {"NAME": encoder}, "DECODER": {"NAME": decoder}, "BLOCK": "SeparableConv2d"}
     network = build_placeholder(model_spec_from_legacy(section, 6, in_channels=4))
     assert sum(parameter.numel() for parameter in network.parameters()) > 1_000_000
 

@@ -179,6 +179,6 @@ def test_a_target_without_proof_is_refused_with_the_nearest_thing_that_works():
     assert str(caught.value) == (
         "PointRend is not proven on target 'ncnn': it needs topk, gather and scatter there; build the model without "
         'it (option point_rend=false, in YAML MODEL.POSTPROCESS.NAME: [""]), or export to torchscript, onnx, coreml, '
-        "tflite"
+        "tflite, coreai"
     )
     _deeplab(point_rend=False).check_target("ncnn")
