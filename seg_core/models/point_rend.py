@@ -183,4 +183,6 @@ def _gather(features: Tensor, cells: Tensor) -> Tensor:
 def _scatter(features: Tensor, cells: Tensor, values: Tensor) -> Tensor:
     """Return a copy of (N, C, h, w) with `values` (N, C, P) at cells (N, P)."""
     index = cells[:, None].expand(-1, features.shape[1], -1)
+    if values.dtype != features.dtype:  # under autocast, where coarse logits come in float32
+        values = values.to(features.dtype)
     return features.flatten(2).scatter(2, index, values).reshape(features.shape)

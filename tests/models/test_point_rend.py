@@ -135,6 +135,17 @@ def test_it_sharpens_what_is_blurred():
     assert error < 0.5 * plain_error
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_trains_and_renders_under_autocast(dtype):
+    module, (coarse, fine) = _point_rend(), _coarse_and_fine()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        heads = module.train().heads(coarse.to(dtype), fine.to(dtype))
+        rendered = module.eval()(coarse.to(dtype), fine.to(dtype))
+    assert {heads["points"].dtype, heads["main"].dtype, rendered.dtype} == {dtype}
+    heads["points"].float().square().mean().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
 def test_options_make_the_head():
     head = PointHead(5, 3, fc_dim=12, num_fc=4)
     assert [layer.weight.shape[:2] for layer in head.hidden] == [(12, 8), (12, 15), (12, 15), (12, 15)]
