@@ -5,6 +5,7 @@ Weights are seeded and of a trained network's size: what is proved is conversion
 
 import pytest
 import torch
+from core_ai_platform import skip_without_wheels
 from export_material import LABELS, SAMPLES, fill_weights
 
 from seg_core.models import build_model, list_models
@@ -39,6 +40,7 @@ def exporter(request, tmp_path_factory) -> Exporter:
 
 @pytest.mark.parametrize("target", list_targets())
 def test_is_exported_and_proved(exporter, target):
+    skip_without_wheels(target)
     pair = (exporter.reference.checkpoint.model.name, target)
     result = exporter.export(get_target(target))
     if pair in EXCLUDED:
