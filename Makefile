@@ -51,6 +51,14 @@ demo: $(STAMP) ## export the bundled network to every target, prove parity, meas
 	@$(BIN)/seg-report $(DEMO)
 	@echo "  (the commands are in $(BIN); put them on your PATH with  . $(BIN)/activate)"
 
+.PHONY: zoo
+zoo: $(STAMP) ## measure and prove the models that are new, then write docs/models.md (ZOO=--force: all of them)
+	@$(BIN)/python -m seg_bench.zoo $(ZOO)
+
+.PHONY: zoo-latency
+zoo-latency: $(STAMP) ## time the models that are not timed yet; leave the machine alone meanwhile
+	@$(BIN)/python -m seg_bench.zoo --latency $(ZOO)
+
 .PHONY: test
 test: $(STAMP) ## run the tests that need no GPU and no browser, but for the slow ones
 	@$(BIN)/python -m pytest -m "not gpu and not browser and not slow"
