@@ -26,6 +26,7 @@ _CHANGED_BY = {
     "preprocess": "--mean, --std, --color",
     "size_hw": "--size",
     "labels": "--labels",
+    "architecture": "seg-data rename-checkpoint --option",
 }
 
 
@@ -129,16 +130,17 @@ def convention_options(recorded: Mapping[str, Any]) -> str:
 def provenance_lines(provenance: Mapping[str, Any], size_given: bool = False) -> list[tuple[str, str]]:
     """Return, for people, what a published state dict was taken for: (heading, text) pairs, assumptions last.
 
-    Nothing for a checkpoint that says it all itself. With `size_given` the assumed size is of no interest.
+    Nothing for a checkpoint that was trained here. With `size_given` the assumed size is of no interest.
     """
-    if provenance.get("source") != PUBLISHED_SOURCE:
+    if "also_fits" not in provenance:
         return []
+    changeable = provenance["source"] == PUBLISHED_SOURCE
     lines = [("recognised", f"by keys and shapes, as from {provenance['origin']}"), ("read from", _where(provenance))]
     lines += [("stated", f"{key}: {value}") for key, value in provenance["stated"].items()]
     for key, value in provenance["assumed"].items():
         if key == "size_hw":
             value = "×".join(map(str, value))
-        option = _CHANGED_BY.get(key)
+        option = _CHANGED_BY[key] if changeable else ""
         others = provenance["also_fits"].get(key)
         doubt = f", though {', '.join(others)} would fit too" if others else ""
         if not (key == "size_hw" and size_given):
@@ -151,4 +153,5 @@ def _where(provenance: Mapping[str, Any]) -> str:
     if provenance["prefix"]:
         text += f", without the prefix {provenance['prefix']!r}"
     dropped = provenance["dropped"]
-    return f"{text}, {len(dropped)} other entries left out ({dropped[0]}, …)" if dropped else text
+    more = f" and {len(dropped) - 1} more" if len(dropped) > 1 else ""
+    return f"{text}, left out: {dropped[0]}{more}" if dropped else text

@@ -38,7 +38,9 @@ _OPTIONS = (
         metavar="R,G,B",
         help="Foreign checkpoints: the mean of their input, in 0..1, or in 0..255 where a value is above 1.",
     ),
-    click.option("--std", callback=parse_numbers, metavar="R,G,B", help="Foreign checkpoints: its deviation."),
+    click.option(
+        "--std", callback=parse_numbers, metavar="R,G,B", help="Foreign checkpoints: the standard deviation, likewise."
+    ),
     click.option(
         "--color",
         type=click.Choice(["rgb", "bgr", "gray"]),

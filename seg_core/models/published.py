@@ -52,7 +52,7 @@ def checkpoint_fields(foreign: ForeignState, fit: Fit, stated: StatedConvention)
         "dropped": foreign.dropped,
         "convention": input_convention(preprocess),
         "assumed": _list_assumed(fit, task, assumed, stated),
-        "stated": _list_stated(stated),
+        "stated": _list_stated(stated) | ({"options": fit.stated_options} if fit.stated_options else {}),
         "also_fits": {"labels": _other_label_sets(labels)},
     }
     return {
@@ -68,7 +68,7 @@ def checkpoint_fields(foreign: ForeignState, fit: Fit, stated: StatedConvention)
 
 def _list_assumed(fit: Fit, task: PublishedTask, assumed: PreprocessSpec, stated: StatedConvention) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if fit.form.untold:
+    if fit.form.untold and not fit.stated_options:
         found["architecture"] = fit.form.untold
     if stated.mean is None:
         found["preprocess"] = f"{stated.color or assumed.color} with {task.statistics}"

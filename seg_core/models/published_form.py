@@ -75,11 +75,25 @@ class PublishedForm:
         """Return the ModelSpec that `state`, under its published keys, would have; None where a key is absent."""
         if not all(key in state for key in self.signature):
             return None
+        num_classes, in_channels = self._read_ends(state)
+        if num_classes is None or in_channels is None:
+            return None
+        return ModelSpec(self.model, num_classes, in_channels, self.options(state))
+
+    def guess_spec(self, state: Mapping[str, Tensor]) -> ModelSpec:
+        """Return the ModelSpec to compare `state` with: two classes and three channels where they are not told."""
+        num_classes, in_channels = self._read_ends(state)
+        return ModelSpec(self.model, num_classes or 2, in_channels or 3, self.options(state))
+
+    def _read_ends(self, state: Mapping[str, Tensor]) -> tuple[int | None, int | None]:
+        """Return the numbers of classes and of image channels; None where no weight tells."""
         first = next((key for key, value in state.items() if value.ndim == 4), "")
         stem, scores = state.get(self.stem or first), state.get(self.scores)
-        if stem is None or scores is None or stem.ndim != 4 or scores.ndim != 4 or not 2 <= scores.shape[0] <= 255:
-            return None
-        return ModelSpec(self.model, int(scores.shape[0]), int(stem.shape[1]), self.options(state))
+        told = scores is not None and scores.ndim == 4 and 2 <= scores.shape[0] <= 255
+        return (
+            int(scores.shape[0]) if told and scores is not None else None,
+            int(stem.shape[1]) if stem is not None and stem.ndim == 4 else None,
+        )
 
     def own_keys(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return `state` under the model's own keys."""

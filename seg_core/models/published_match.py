@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from seg_core.errors import CheckpointError
 from seg_core.models import build_placeholder
 from seg_core.models.published_form import PUBLISHED, PublishedForm
 from seg_core.spec import ModelSpec
+from seg_core.spec.model import OptionValue
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,7 +26,7 @@ class Fit:
 
     `state` holds it under the model's own keys. `fitting` of `total` entries agree in key and shape; `missing` and
     `unexpected` list keys, `reshaped` says which shapes were found and wanted. `alike` counts entries of equal shape
-    under whatever key.
+    under whatever key. `stated_options` of the model were not read from the weights.
     """
 
     form: PublishedForm
@@ -37,6 +38,7 @@ class Fit:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
+    stated_options: dict[str, OptionValue] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -67,12 +69,12 @@ def recognise(state: Mapping[str, Tensor]) -> Fit:
     nearest = find_nearest(state)
     if nearest.fitting:
         check_main_head(nearest)
-    by_shape = "" if nearest.fitting else f" by the shapes of {nearest.alike} entries"
-    known = ", ".join(sorted({form.model for form in forms}))
+    by_shape = "" if nearest.fitting else f" (by {nearest.alike} equal shapes alone)"
+    suggested = suggest_prefix(nearest)
+    rule = f" --prefix-map {suggested[0]}={suggested[1]}" if suggested else ""
     raise CheckpointError(
         f"a state dict of no known architecture; the nearest{by_shape} is {nearest.form.model}: {nearest.describe()}; "
-        f"map its keys with  seg-data rename-checkpoint FILE OURS.pth --model {nearest.form.model} --dry-run  "
-        f"(known: {known})"
+        f"map its keys with  seg-data rename-checkpoint FILE OURS.pth --model {nearest.form.model}{rule} --dry-run"
     )
 
 
@@ -82,12 +84,14 @@ def find_nearest(state: Mapping[str, Tensor]) -> Fit:
     return max(fits, key=lambda fit: (fit.fitting, fit.alike))
 
 
-def compare(form: PublishedForm, state: Mapping[str, Tensor]) -> Fit:
+def compare(form: PublishedForm, state: Mapping[str, Tensor], options: Mapping[str, OptionValue] | None = None) -> Fit:
     """Return how `state`, under its published keys, fits `form`; batch counters that are absent are filled in.
 
-    Where the keys are absent that tell the number of classes, two are supposed.
+    `options` of the model stand above
+    those that the weights tell. Raises ConfigError when the model has no such options.
     """
-    model = form.read_spec(state) or ModelSpec(form.model, num_classes=2, options=form.options(state))
+    model = form.guess_spec(state)
+    model = replace(model, options={**model.options, **(options or {})})
     own = form.own_keys(state)
     expected = {key: tuple(value.shape) for key, value in build_placeholder(model).state_dict().items()}
     for key in expected:
@@ -102,6 +106,7 @@ def compare(form: PublishedForm, state: Mapping[str, Tensor]) -> Fit:
         state=own,
         total=len(counted),
         fitting=sum(found.get(key) == expected[key] for key in counted),
+        stated_options=dict(options or {}),
         alike=_count_alike({key: expected[key] for key in counted}, found),
         missing=tuple(key for key in expected if key not in found),
         unexpected=tuple(key for key in found if key not in expected),
@@ -109,15 +114,45 @@ def compare(form: PublishedForm, state: Mapping[str, Tensor]) -> Fit:
     )
 
 
+def suggest_prefix(fit: Fit) -> tuple[str, str] | None:
+    """Return the beginning of unexpected keys and what, in its place, makes most of them missing ones of equal shape.
+
+    None where fewer than three would fit.
+    """
+    expected = build_placeholder(fit.model).state_dict()
+    votes: Counter[tuple[str, str]] = Counter()
+    for found in fit.unexpected:
+        alike = [key for key in fit.missing if expected[key].shape == fit.state[found].shape]
+        votes.update({pair for key in alike if (pair := _unshared(found, key)) is not None})
+    if not votes:
+        return None
+    (old, new), count = votes.most_common(1)[0]
+    return (old, new) if count >= 3 else None
+
+
+def _unshared(found: str, wanted: str) -> tuple[str, str] | None:
+    """Return what stands before the modules that both keys end with; None where nothing but the last name is shared."""
+    old, new = found.split("."), wanted.split(".")
+    shared = 0
+    while shared < min(len(old), len(new)) and old[-1 - shared] == new[-1 - shared]:
+        shared += 1
+    if shared < 2:
+        return None
+    return "".join(f"{part}." for part in old[:-shared]), "".join(f"{part}." for part in new[:-shared])
+
+
 def check_main_head(fit: Fit) -> None:
     """Refuse weights whose main output would be that of an auxiliary head; raises CheckpointError with the reason."""
     main, auxiliary = head_modules(fit)
     present = {key.partition(".")[0] for key in fit.state if not key.endswith(_COUNTER)}
     there = [name for name in auxiliary if name in present]
-    if there and main not in present:
+    # Where more than the main head is missing, its keys have other names altogether.
+    if there and main not in present and all(key.startswith(f"{main}.") for key in fit.missing):
+        suggested = suggest_prefix(fit)
+        mapped = f", or map it: --prefix-map {suggested[0]}={suggested[1]}" if suggested else ""
         raise CheckpointError(
             f"a {fit.model.name} whose main head {main!r} is missing while the auxiliary one {there[0]!r}, which "
-            "serves training alone, is there; its output would be exported instead: save the whole network"
+            f"serves training alone, is there and would be exported instead: save the whole network{mapped}"
         )
     for name in there:
         twin = _equal_weight(fit.state, main, name)
