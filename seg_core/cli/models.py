@@ -22,6 +22,8 @@ Examples:
   seg-models list --json
 """
 
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
 
 def _parse_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
     match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", value.strip().lower())
@@ -45,7 +47,7 @@ _size_option = click.option(
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
-@click.group("seg-models", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("seg-models", epilog=_EPILOG, context_settings=_SETTINGS)
 def models_command() -> None:
     """List the networks that can be trained and exported, and show what is known about one.
 
@@ -121,7 +123,7 @@ def _print_facts(facts: ModelFacts) -> None:
         ("work", f"{facts.gmacs:.2f} GMACs at {facts.size_hw[0]}×{facts.size_hw[1]} (H×W)"),
         ("input", f"{facts.in_channels} channels; height and width multiples of {facts.size_divisor}, "
                   f"from {facts.minimum_side}"),
-        ("logits", f"{facts.num_classes} classes at 1/{facts.output_stride} of the input size"),
+        ("logits", f"{facts.num_classes} classes, at {_fraction(facts.output_stride)}"),
         ("heads", ", ".join(facts.heads)),
     ]  # fmt: skip
     for label, text in lines:
@@ -134,6 +136,10 @@ def _print_facts(facts: ModelFacts) -> None:
     click.echo("\npublished weights" + ("" if facts.published else "  none known"))
     _print_table([(f"  {entry.file}", entry.trained_on, entry.origin) for entry in facts.published])
     click.echo(f"\n{_CONVENTION}")
+
+
+def _fraction(stride: int) -> str:
+    return "input size" if stride == 1 else f"1/{stride} of the input size"
 
 
 def _option_row(option: ModelOption, facts: ModelFacts) -> tuple[str, ...]:
