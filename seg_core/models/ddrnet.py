@@ -271,7 +271,11 @@ def ddrnet_39(
 
 
 def _read_options(state: Mapping[str, Tensor]) -> dict[str, OptionValue]:
-    return {"aux_head": any(key.startswith("seghead_extra.") for key in state), "upsample": True}
+    options: dict[str, OptionValue] = {
+        "aux_head": any(key.startswith("seghead_extra.") for key in state),
+        "upsample": True,
+    }
+    return options | {"separable": True} if "layer1.0.conv1.1.weight" in state else options
 
 
 for _name in ("ddrnet_23_slim", "ddrnet_23", "ddrnet_39"):

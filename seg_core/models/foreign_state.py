@@ -17,6 +17,9 @@ WRAPPERS = (
     "model_state", "model", "net", "network", "params", "weights", "state",
 )  # fmt: skip
 
+#: Wrappers inside wrappers; a file may hold a dictionary that contains itself.
+_DEEPEST = 4
+
 #: Entries of the loss, and the counter of torch.optim.swa_utils.AveragedModel.
 _NO_WEIGHTS = re.compile(r"(loss|criteri)\w*\.|n_averaged$")
 
@@ -56,12 +59,12 @@ def open_state(content: Any) -> ForeignState:
         state = {key.removeprefix(shared): value for key, value in state.items()}
 
 
-def _find_state(content: Any) -> list[str] | None:
+def _find_state(content: Any, depth: int = 0) -> list[str] | None:
     """Return the keys that lead to the first state dict inside `content`; None where there is none."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or depth > _DEEPEST:
         return None
     for name in WRAPPERS:
-        below = _find_state(content.get(name))
+        below = _find_state(content.get(name), depth + 1)
         if below is not None:
             return [name, *below]
     return [] if any(isinstance(value, Tensor) for value in content.values()) else None

@@ -172,7 +172,7 @@ def head_modules(fit: Fit) -> tuple[str, tuple[str, ...]]:
 def _equal_weight(state: Mapping[str, Tensor], main: str, auxiliary: str) -> tuple[str, str] | None:
     """Return two convolutions of both heads that are equal without being constant, which no training gives."""
     mine, theirs = (
-        {key: value for key, value in state.items() if key.startswith(f"{name}.") and value.ndim == 4}
+        {key: value for key, value in state.items() if key.startswith(f"{name}.") and _is_kernel(value)}
         for name in (main, auxiliary)
     )
     for key, value in mine.items():
@@ -180,6 +180,11 @@ def _equal_weight(state: Mapping[str, Tensor], main: str, auxiliary: str) -> tup
             if value.shape == candidate.shape and torch.equal(value, candidate) and value.min() < value.max():
                 return key, other
     return None
+
+
+def _is_kernel(value: Tensor) -> bool:
+    """Whether `value` is a convolution's; what is not dense is refused elsewhere and cannot be compared."""
+    return value.ndim == 4 and value.layout == torch.strided and not value.is_meta
 
 
 def _count_alike(expected: Shapes, found: Shapes) -> int:

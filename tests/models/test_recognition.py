@@ -184,6 +184,22 @@ def test_fresh_heads_of_constants_are_no_copies(slim, saved):
     assert load_checkpoint(saved({**slim, **constant})).model.name == "ddrnet_23_slim"
 
 
+def test_a_file_that_contains_itself_ends(saved):
+    content = {"epoch": 3}
+    content["model"] = content
+    assert "holds no state dict" in refusal(saved(content))
+
+
+def test_heads_that_are_not_dense_are_refused(slim, saved):
+    key = "final_layer.conv2.weight"
+    assert f"weight {key!r}: expected a dense tensor" in refusal(saved({**slim, key: slim[key].to_sparse()}))
+
+
+def test_a_ddrnet_of_separable_convolutions_is_recognised(saved):
+    loaded = load_checkpoint(saved(make_state("ddrnet_23_slim", separable=True)))
+    assert loaded.model.options == {"aux_head": True, "upsample": True, "separable": True}
+
+
 class Loader:
     """Would write a file if a reader executed it."""
 

@@ -113,6 +113,8 @@ def test_the_longest_prefix_counts_and_whole_keys_come_first():
         "whole", "long.x", "short.x", None,
     ]  # fmt: skip
     assert rules.rule_for("b.a.x") is None
+    everything = KeyMap(prefixes={"": "around."})
+    assert everything.apply("a.x", everything.rule_for("a.x")) == "around.a.x"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 SHOWN = 6
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_EPILOG = """\b
+Examples:
+  seg-data rename-checkpoint 79999_iter.pth face.pth --dry-run
+  seg-data rename-checkpoint --help
+"""
+
+
+@click.group("seg-data", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 def data_command() -> None:
     """Prepare checkpoints from elsewhere."""
 
