@@ -27,8 +27,9 @@ IMPORTANT_SHARE = 0.75
 #: Below any logit, and still a number in half precision.
 LOWEST_SCORE = -6e4
 
-# On the bundled DDRNet-23-slim at 256x256 with fine features at 1/4 and three subdivisions, three photographs, each also mirrored and blurred, fp32:
-# every target chose the same points. Worst max-abs of the logits relative to the largest:
+# On the bundled DDRNet-23-slim at 256x256 with fine features at 1/4 and three subdivisions, on the three bundled
+# photographs, each also mirrored and blurred, in fp32: every target chose the same points. Worst max-abs of the logits
+# relative to the largest:
 PROVEN_TARGETS = (
     "torchscript",  # 5.9e-7
     "onnx",  # 4.9e-7

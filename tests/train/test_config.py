@@ -2,6 +2,8 @@ import pytest
 
 from seg_core.config.loader import load_train_config
 from seg_core.errors import ConfigError
+from seg_core.spec import ModelSpec
+from seg_train.build import stored_spec
 
 MINIMAL = "data:\n  train: a\n  val: b\n"
 
@@ -55,3 +57,8 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(tmp_path, text, ov
 def test_a_missing_file_names_itself(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
         load_train_config(tmp_path / "nowhere.yaml")
+
+
+def test_pretrained_weights_do_not_follow_a_checkpoint_around():
+    spec = ModelSpec("deeplabv3plus", 3, options={"encoder": "resnet18", "pretrained": "/home/me/resnet18.pth"})
+    assert stored_spec(spec) == ModelSpec("deeplabv3plus", 3, options={"encoder": "resnet18"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,6 +38,11 @@ def build_specs(config: TrainConfig, labels: LabelSet) -> tuple[ModelSpec, Prepr
     """Return the contracts that the run's checkpoints will carry."""
     model = ModelSpec(config.model.name, labels.num_classes, config.model.in_channels, dict(config.model.options))
     return model, PreprocessSpec(**config.preprocess.model_dump())
+
+
+def stored_spec(spec: ModelSpec) -> ModelSpec:
+    """Return `spec` as checkpoints carry it: without `pretrained`, which only matters before the first step."""
+    return replace(spec, options={name: value for name, value in spec.options.items() if name != "pretrained"})
 
 
 def build_network(spec: ModelSpec, preprocess: PreprocessSpec, device: torch.device) -> SegmentationModel:

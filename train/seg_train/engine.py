@@ -169,7 +169,7 @@ class Trainer:
         assert isinstance(average, SegmentationModel)
         metrics: dict[str, Any] = {} if matrix is None else {"val": matrix.to_json(self.labels.names)}
         return Checkpoint(
-            model=self.model_spec,
+            model=build.stored_spec(self.model_spec),
             preprocess=self.preprocess,
             postprocess=PostprocessSpec(),
             labels=self.labels,
@@ -181,6 +181,9 @@ class Trainer:
     def _provenance(self) -> dict[str, Any]:
         """Say how the weights came about, without paths of the machine that made them."""
         config = json.loads(self.config.model_dump_json(exclude={"output", "device", "data"}))
+        options = config["model"]["options"]
+        if "pretrained" in options:
+            options["pretrained"] = Path(options["pretrained"]).name
         return {
             "made_by": "seg-train",
             "step": self.state.step,
