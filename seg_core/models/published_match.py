@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -71,7 +72,7 @@ def recognise(state: Mapping[str, Tensor]) -> Fit:
         check_main_head(nearest)
     by_shape = "" if nearest.fitting else f" (by {nearest.alike} equal shapes alone)"
     suggested = suggest_prefix(nearest)
-    rule = f" --prefix-map {suggested[0]}={suggested[1]}" if suggested else ""
+    rule = f" --prefix-map {suggested}" if suggested else ""
     raise CheckpointError(
         f"a state dict of no known architecture; the nearest{by_shape} is {nearest.form.model}: {nearest.describe()}; "
         f"map its keys with  seg-data rename-checkpoint FILE OURS.pth --model {nearest.form.model}{rule} --dry-run"
@@ -114,10 +115,10 @@ def compare(form: PublishedForm, state: Mapping[str, Tensor], options: Mapping[s
     )
 
 
-def suggest_prefix(fit: Fit) -> tuple[str, str] | None:
-    """Return the beginning of unexpected keys and what, in its place, makes most of them missing ones of equal shape.
+def suggest_prefix(fit: Fit) -> str:
+    """Return OLD=NEW, beginnings of keys: that which turns most unexpected keys into missing ones of equal shape.
 
-    None where fewer than three would fit.
+    It is quoted for a shell where need be, and empty where fewer than three would fit.
     """
     expected = build_placeholder(fit.model).state_dict()
     votes: Counter[tuple[str, str]] = Counter()
@@ -125,9 +126,9 @@ def suggest_prefix(fit: Fit) -> tuple[str, str] | None:
         alike = [key for key in fit.missing if expected[key].shape == fit.state[found].shape]
         votes.update({pair for key in alike if (pair := _unshared(found, key)) is not None})
     if not votes:
-        return None
+        return ""
     (old, new), count = votes.most_common(1)[0]
-    return (old, new) if count >= 3 else None
+    return shlex.quote(f"{old}={new}") if count >= 3 else ""
 
 
 def _unshared(found: str, wanted: str) -> tuple[str, str] | None:
@@ -149,7 +150,7 @@ def check_main_head(fit: Fit) -> None:
     # Where more than the main head is missing, its keys have other names altogether.
     if there and main not in present and all(key.startswith(f"{main}.") for key in fit.missing):
         suggested = suggest_prefix(fit)
-        mapped = f", or map it: --prefix-map {suggested[0]}={suggested[1]}" if suggested else ""
+        mapped = f", or map it: --prefix-map {suggested}" if suggested else ""
         raise CheckpointError(
             f"a {fit.model.name} whose main head {main!r} is missing while the auxiliary one {there[0]!r}, which "
             f"serves training alone, is there and would be exported instead: save the whole network{mapped}"

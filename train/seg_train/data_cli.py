@@ -150,7 +150,7 @@ def _print_plan(plan: RenamePlan, to_stderr: bool) -> None:
     _list("other shape", fit.reshaped, to_stderr)
     suggested = suggest_prefix(fit)
     if suggested:
-        _line("try", f"--prefix-map {suggested[0]}={suggested[1]}", to_stderr)
+        _line("try", f"--prefix-map {suggested}", to_stderr)
 
 
 def _print_contract(checkpoint: Checkpoint, to_stderr: bool) -> None:
