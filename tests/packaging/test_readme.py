@@ -11,6 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+
+from seg_core.models import build_model
+from seg_core.spec import ModelSpec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,6 +62,12 @@ def make_data(directory):
                 cv2.imwrite(str(directory / split / folder / f"{index}.png"), pixels)
 
 
+def make_foreign_checkpoint(path):
+    """Write what the README calls 79999_iter.pth: the face-parsing BiSeNet's keys, with fresh weights."""
+    torch.manual_seed(0)
+    torch.save(build_model(ModelSpec("bisenet_v1_face", 19)).state_dict(), path)
+
+
 def run(command, directory):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(command, cwd=directory, env=os.environ | {"PATH": path}, capture_output=True, text=True)
@@ -69,6 +79,7 @@ def run(command, directory):
 @pytest.mark.timeout(600)
 def test_every_command_of_the_readme_does_what_it_says(tmp_path):
     make_data(tmp_path / "data")
+    make_foreign_checkpoint(tmp_path / "79999_iter.pth")
     for name in ("mobile_demo", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     for command in commands():
