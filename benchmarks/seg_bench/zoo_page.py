@@ -30,6 +30,7 @@ def _head(report: ZooReport) -> str:
     environment = report.environment
     versions = ", ".join(f"{name} {environment.versions[name]}" for name in _VERSIONS if name in environment.versions)
     dates = sorted({entry.date for entry in report.entries})
+    converters = dict.fromkeys(row.converter for entry in report.entries for row in entry.exports)
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return (
         "# Models\n\n"
@@ -39,6 +40,7 @@ def _head(report: ZooReport) -> str:
         "--option KEY=VALUE`.\n\n"
         f"- written by `{report.command}` on {when}\n"
         f"- versions: {environment.python}, {versions}\n"
+        f"- converters: {', '.join(converters)}\n"
         f"- machine: {environment.cpu}, {environment.cores} cores\n"
         f"- input {report.size_hw[0]}×{report.size_hw[1]} (height × width), {len(report.images)} photographs: "
         f"{', '.join(report.images)}"
@@ -86,13 +88,10 @@ def _parity(report: ZooReport) -> str:
     rows = [
         [entry.model, entry.weights, *(_proof(entry, target, "fp32") for target in targets)] for entry in report.entries
     ]
-    evaluated = any(row.backend == EVALUATOR for entry in report.entries for row in entry.exports)
-    note = (
-        "\nCore ML programs were run by the evaluator of `seg_core.mil`, not by Apple's runtime "
-        "([what that proves](how-to/check-core-ml-without-a-mac.md))."
-        if evaluated
-        else ""
-    )
+    backends = {row.target: row.backend for entry in report.entries for row in entry.exports if row.backend}
+    note = f" What ran: {', '.join(f'{name} {backend}' for name, backend in backends.items())}." if backends else ""
+    if EVALUATOR in backends.values():
+        note += "\nThe evaluator is this project's own ([what it proves](how-to/check-core-ml-without-a-mac.md))."
     return (
         "## Parity in float32\n\n" + _table(["model", "weights", *targets], rows, "ll" + "r" * len(targets)) + "\n\n"
         "max|artifact - checkpoint| / max|checkpoint| of the logits, and the share of equal labels, on the worst "
