@@ -89,7 +89,9 @@ def _parity(report: ZooReport) -> str:
         [entry.model, entry.weights, *(_proof(entry, target, "fp32") for target in targets)] for entry in report.entries
     ]
     backends = {row.target: row.backend for entry in report.entries for row in entry.exports if row.backend}
-    note = f" What ran: {', '.join(f'{name} {backend}' for name, backend in backends.items())}." if backends else ""
+    note = (
+        f" Run here: {', '.join(f'{name} by the {backend}' for name, backend in backends.items())}." if backends else ""
+    )
     if EVALUATOR in backends.values():
         note += "\nThe evaluator is this project's own ([what it proves](how-to/check-core-ml-without-a-mac.md))."
     return (
