@@ -16,8 +16,9 @@ def load_train_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Trai
     """Return the TrainConfig of a YAML file with dotted `KEY=VALUE` overrides applied.
 
     Values of overrides are read as YAML, so `solver.steps=100` is a number and `model.options={aux_head: false}`
-    a mapping. Relative data paths are relative to the working directory. Raises ConfigError in one line that
-    names the file and the key, MissingDependencyError without pydantic or pyyaml.
+    a mapping. Relative data paths are relative to the working directory. A section `MODEL` of the older engine's YAML
+    may stand in the place of `model`. Raises ConfigError in one line that names the file and the key,
+    MissingDependencyError without pydantic or pyyaml.
     """
     try:
         import pydantic
@@ -31,6 +32,8 @@ def load_train_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Trai
     tree = _read_yaml(path)
     for override in overrides:
         _apply_override(tree, override)
+    if "MODEL" in tree:
+        _take_legacy_model(tree, path)
     try:
         return TrainConfig.model_validate(tree)
     except pydantic.ValidationError as error:
@@ -57,6 +60,21 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected sections such as `data:` and `solver:`, found {type(tree).__name__}")
     return tree
+
+
+def _take_legacy_model(tree: dict[str, Any], path: Path) -> None:
+    """Put what the older engine's MODEL section says in the place of our `model` section."""
+    from seg_core.config.legacy import model_spec_from_legacy
+
+    if "model" in tree:
+        raise ConfigError(f"{path}: has both `model` and `MODEL`; keep the one that the network is to be built from")
+    preprocess = tree.get("preprocess")
+    gray = isinstance(preprocess, dict) and preprocess.get("color") == "gray"
+    try:  # the classes come from the label set: two stand in for them here
+        spec = model_spec_from_legacy(tree.pop("MODEL"), num_classes=2, in_channels=1 if gray else 3)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    tree["model"] = {"name": spec.name, "in_channels": spec.in_channels, "options": dict(spec.options)}
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from seg_core.config.loader import load_train_config
 from seg_core.errors import ConfigError
+from seg_core.models import build_model
 from seg_core.spec import ModelSpec
 from seg_train.build import stored_spec
 
@@ -62,3 +63,39 @@ def test_a_missing_file_names_itself(tmp_path):
 def test_pretrained_weights_do_not_follow_a_checkpoint_around():
     spec = ModelSpec("deeplabv3plus", 3, options={"encoder": "resnet18", "pretrained": "/home/me/resnet18.pth"})
     assert stored_spec(spec) == ModelSpec("deeplabv3plus", 3, options={"encoder": "resnet18"})
+
+
+LEGACY_MODEL = """
+MODEL:
+  PRETRAINED: None
+  ENCODER: {NAME: "ResNet18", OUTPUT_STRIDE: 16}
+  FPN: {NAME: "BiFPN", OUT_CHANNELS: 48, NORM: None, STACK: 2}
+  DECODER: {NAME: "DeepLabV3Plus", CHANNELS: 64, ASTROUS_RATES: "(1, 2, 3)"}
+  POSTPROCESS: {NAME: ["PointRend", "SCSE"], FC_DIM: 32, NUM_FC: 2, REDUCTION: 4}
+  BLOCK: "DepthwiseSeparableConv"
+"""
+
+
+def test_the_older_engines_model_section_builds_the_network_it_names(tmp_path):
+    config = load_train_config(write(tmp_path, MINIMAL + LEGACY_MODEL), ("MODEL.DECODER.CHANNELS=32",))
+    network = build_model(ModelSpec(config.model.name, 3, config.model.in_channels, config.model.options))
+    parts = {type(module).__name__ for module in network.modules()}
+    assert {"DeepLabV3Plus", "PointRend", "SCSE", "SeparableConv"} <= parts
+    assert network.neck is not None
+    assert config.model.options["neck"] == "bifpn"
+    assert config.model.options["decoder_channels"] == 32
+    assert config.model.options["atrous_rates"] == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LEGACY_MODEL.replace("BiFPN", "BiFNP"), "MODEL.FPN.NAME: "),
+        (LEGACY_MODEL.replace("ASTROUS_RATES", "ATROUS_RATES"), "MODEL.DECODER.ATROUS_RATES: unknown key"),
+        (LEGACY_MODEL + "model: {name: ddrnet_23}", "both `model` and `MODEL`"),
+    ],
+)
+def test_a_wrong_legacy_key_is_named_with_its_file(tmp_path, text, expected):
+    with pytest.raises(ConfigError, match=r"run\.yaml: [^\n]+$") as caught:
+        load_train_config(write(tmp_path, MINIMAL + text))
+    assert expected in str(caught.value)
