@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
@@ -39,7 +40,10 @@ def test_every_option_in_the_readme_exists():
     scripts = {entry.name: entry for entry in entry_points(group="console_scripts") if entry.name.startswith("seg-")}
     assert {command[0] for command in commands()} == set(scripts)
     for name, *arguments in commands():
-        known = {option for parameter in scripts[name].load().params for option in parameter.opts}
+        command = scripts[name].load()
+        if isinstance(command, click.Group):
+            command = command.commands[arguments[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
         unknown = [word for word in arguments if word.startswith("-") and word not in known]
         assert not unknown, f"{name}: {unknown}"
 
