@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.convention import parse_size
 
 if TYPE_CHECKING:
     from seg_core.models.zoo import ModelFacts, ModelOption, Proof
@@ -25,13 +25,6 @@ Examples:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-def _parse_size(_: click.Context, __: click.Parameter, value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,4})[x×]([1-9]\d{0,4})", value.strip().lower())
-    if match is None:
-        raise click.BadParameter(f"{value!r} is not HEIGHTxWIDTH in pixels, such as 256x256")
-    return int(match[1]), int(match[2])
-
-
 def _parse_pairs(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, str]:
     pairs = [value.partition("=") for value in values]
     wrong = [value for value, (key, equals, _text) in zip(values, pairs, strict=True) if not key or not equals]
@@ -41,7 +34,7 @@ def _parse_pairs(_: click.Context, __: click.Parameter, values: Sequence[str]) -
 
 
 _size_option = click.option(
-    "--size", "size_hw", default="256x256", show_default=True, callback=_parse_size, metavar="HxW",
+    "--size", "size_hw", default="256x256", show_default=True, callback=parse_size, metavar="HxW",
     help="Input size that the multiply-accumulates are counted at.",
 )  # fmt: skip
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
