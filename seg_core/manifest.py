@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -109,6 +108,8 @@ def hash_artifact(path: Path) -> str:
 
     A directory (`.mlpackage`) hashes the sorted lines `<relative posix path>\0<sha256 of the file>\n`.
     """
+    import hashlib  # OpenSSL is slow to load, and most importers hash nothing
+
     if not path.is_dir():
         return _hash_file(path)
     lines = (
@@ -120,6 +121,8 @@ def hash_artifact(path: Path) -> str:
 
 
 def _hash_file(path: Path) -> str:
+    import hashlib
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
