@@ -12,8 +12,9 @@ from seg_core.config.schema import TrainConfig
 from seg_core.errors import CheckpointError, ConfigError, ImageError
 from seg_core.models.checkpoint import build_network, load_checkpoint
 from seg_train.cli import train_command
-from seg_train.data import PairDataset, StreamSampler
+from seg_train.data import PairDataset
 from seg_train.engine import Trainer, TrainingError
+from seg_train.loader import StreamSampler
 
 LABELS = {"names": ["background", "left", "right"], "palette": [[0, 0, 0], [255, 0, 0], [0, 0, 255]],
           "ignore_index": 255, "flip_pairs": [[1, 2]]}  # fmt: skip

@@ -22,9 +22,9 @@ from seg_core.models import SegmentationModel
 from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 from seg_train import build
-from seg_train.data import build_train_loader
 from seg_train.evaluate import evaluate
 from seg_train.history import History
+from seg_train.loader import build_train_loader
 from seg_train.losses import SegmentationLoss
 from seg_train.state import RunState, load_state, save_state
 

@@ -1,4 +1,4 @@
-"""`seg-data`: what is done to files before and after training."""
+"""`seg-data rename-checkpoint`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 
 #: How many keys of a kind are printed; --json has all.
 SHOWN = 6
-
-
-_EPILOG = """\b
-Examples:
-  seg-data rename-checkpoint 79999_iter.pth face.pth --dry-run
-  seg-data rename-checkpoint --help
-"""
-
-
-@click.group("seg-data", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-def data_command() -> None:
-    """Prepare checkpoints from elsewhere."""
 
 
 def parse_pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -55,7 +43,7 @@ def parse_options(ctx: click.Context, parameter: click.Parameter, values: tuple[
     return options
 
 
-@data_command.command(
+@click.command(
     "rename-checkpoint",
     cls=SegCommand,
     examples=[
