@@ -68,6 +68,20 @@ class ConfusionMatrix:
         """Return recall a class, float64 (num_classes,), NaN where the target has none of it."""
         return self._divide(self._hits(), self._target_pixels())
 
+    def class_pixels(self) -> npt.NDArray[np.int64]:
+        """Return how many counted pixels the target has of each class (its support), int64 (num_classes,)."""
+        return self._target_pixels()
+
+    def row_shares(self) -> Scores:
+        """Return `counts` with each row as shares of its sum, float64 (num_classes, num_classes); NaN in empty rows.
+
+        Cell (i, j) is the share of the target's pixels of class i that are predicted as j.
+        """
+        whole = self._target_pixels()[:, None]
+        shares = np.full(self.counts.shape, np.nan)
+        np.divide(self.counts, whole, out=shares, where=whole > 0)
+        return shares
+
     def mean_iou(self) -> float:
         """Return the mean of `class_iou` over the classes present in target or prediction."""
         return _mean_of_present(self.class_iou())

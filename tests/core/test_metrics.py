@@ -36,6 +36,13 @@ def test_scores_by_hand():
     assert confusion.mean_accuracy() == pytest.approx((3 / 4 + 2 / 3) / 2)
 
 
+def test_support_and_row_shares_by_hand():
+    confusion = matrix()
+    assert confusion.class_pixels().tolist() == [4, 3, 0, 0]
+    np.testing.assert_allclose(confusion.row_shares()[:2], [[3 / 4, 1 / 4, 0, 0], [0, 2 / 3, 1 / 3, 0]])
+    assert np.isnan(confusion.row_shares()[2:]).all()
+
+
 def test_counts_agree_with_a_plain_loop():
     rng = np.random.default_rng(0)
     target = rng.integers(0, 6, (40, 31)).astype(np.uint8)

@@ -42,7 +42,7 @@ class StartEvent:
 
 @dataclass(frozen=True)
 class StepEvent:
-    """A step to be logged: optimiser step `step` of `steps`, `iteration` (from 0) of `iterations` in `epoch` (from 0).
+    """A step to be logged: `step` of `steps` in all, which is `iteration` (from 1) of `iterations` in `epoch` (from 0).
 
     `losses` are those of this step and `averages` their running averages in the same epoch, by the same names.
     `step_ms` is the time of a step and `data_ms` the part of it spent waiting for data; `eta_s` is the time left.
