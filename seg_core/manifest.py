@@ -70,6 +70,11 @@ class Manifest:
             raise SpecError(
                 f"manifest.labels: {self.labels.num_classes} names for {self.model.num_classes} classes of the model"
             )
+        if self.preprocess.has_prior and len(self.preprocess.prior_values) != self.model.num_classes:
+            raise SpecError(
+                f"manifest.preprocess.prior_values: {len(self.preprocess.prior_values)} values for "
+                f"{self.model.num_classes} classes of the model"
+            )
         image = self.inputs[0]
         if image.shape != self.preprocess.tensor_shape or image.layout != self.preprocess.layout:
             raise SpecError(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from seg_core.errors import ImageError, SpecError
 from seg_core.geometry import Geometry, Roi, plan_geometry
+from seg_core.prior import check_prior, prior_table
 from seg_core.spec import PreprocessSpec
 
 UInt8 = npt.NDArray[np.uint8]
@@ -34,19 +35,22 @@ class Preprocessed(NamedTuple):
 class Preprocessor:
     """Turn BGR uint8 pictures (H, W, 3) into input tensors as a PreprocessSpec says.
 
-    `to_canvas` (crop, reduce, resize, pad) and `to_tensor` (colour order, normalisation, layout) are the two halves,
-    so that training can augment in between. Instances hold no state but tables and may be shared by threads.
+    `to_canvas` (crop, reduce, resize, pad) and `to_tensor` (colour order, prior, normalisation, layout) are the two
+    halves, so that training can augment in between. `prior` is the label map of a video's previous frame, uint8 (h, w)
+    at `spec.size_hw`, None where there is none (`seg_core.prior` tells how it gets there). Instances hold no state but
+    tables and may be shared by threads.
     """
 
     def __init__(self, spec: PreprocessSpec) -> None:
         """Prepare for `spec`."""
         self.spec = spec
         self._tables = normalisation_tables(spec)
+        self._prior_table = prior_table(spec)
 
-    def __call__(self, image_bgr: UInt8, roi: Roi | None = None) -> Preprocessed:
-        """Return the input tensor for one picture; raises ImageError as `to_canvas` does."""
+    def __call__(self, image_bgr: UInt8, roi: Roi | None = None, prior: UInt8 | None = None) -> Preprocessed:
+        """Return the input tensor for one picture; raises as `to_canvas` and `to_tensor` do."""
         canvas, geometry = self.to_canvas(image_bgr, roi)
-        return Preprocessed(self.to_tensor(canvas), geometry)
+        return Preprocessed(self.to_tensor(canvas, prior), geometry)
 
     def to_canvas(self, image_bgr: UInt8, roi: Roi | None = None) -> tuple[UInt8, Geometry]:
         """Return BGR uint8 (h, w, 3) at `spec.size_hw`, and how it came about.
@@ -66,14 +70,30 @@ class Preprocessor:
         canvas[geometry.content.slices] = resized
         return canvas, geometry
 
-    def to_tensor(self, canvas_bgr: UInt8) -> npt.NDArray[Any]:
-        """Return the tensor of a BGR uint8 canvas (h, w, 3); raises SpecError when it is not at `spec.size_hw`."""
-        if canvas_bgr.shape != (*self.spec.size_hw, 3) or canvas_bgr.dtype != np.uint8:
-            raise SpecError(f"canvas: expected uint8 {self.spec.size_hw} x 3, found {canvas_bgr.shape}")
-        pixels = _reorder(np.ascontiguousarray(canvas_bgr), self.spec.color)
+    def to_tensor(self, canvas_bgr: UInt8, prior: UInt8 | None = None) -> npt.NDArray[Any]:
+        """Return the tensor of a BGR uint8 canvas (h, w, 3); raises SpecError as `to_pixels` does."""
+        pixels = self.to_pixels(canvas_bgr, prior)
         if self.spec.layout == "nhwc":
             return self._normalise_interleaved(pixels)[np.newaxis]
         return self._normalise_planes(pixels)[np.newaxis]
+
+    def to_pixels(self, canvas_bgr: UInt8, prior: UInt8 | None = None) -> UInt8:
+        """Return uint8 (h, w, C) in the contract's channels, not yet normalised; may share memory with the canvas.
+
+        Under a contract with a prior the last channel is that of `prior`, zeros without one. Raises SpecError when
+        the canvas is not BGR uint8 at `spec.size_hw`, or a prior is given that does not fit the contract.
+        """
+        if canvas_bgr.shape != (*self.spec.size_hw, 3) or canvas_bgr.dtype != np.uint8:
+            raise SpecError(f"canvas: expected uint8 {self.spec.size_hw} x 3, found {canvas_bgr.shape}")
+        check_prior(self.spec, prior)
+        pixels = _reorder(np.ascontiguousarray(canvas_bgr), self.spec.color)
+        if not self.spec.has_prior:
+            return pixels
+        if prior is None:
+            plane = np.zeros(self.spec.size_hw, np.uint8)
+        else:
+            plane = np.asarray(cv2.LUT(np.ascontiguousarray(prior), self._prior_table), np.uint8)
+        return np.dstack([pixels, plane])
 
     def resize_mask(self, mask: UInt8, geometry: Geometry, pad_label: int = 255) -> UInt8:
         """Return a source-size mask uint8 (H, W) at network size uint8 (h, w), padding filled with `pad_label`.
@@ -97,7 +117,7 @@ class Preprocessor:
 
 
 def normalisation_tables(spec: PreprocessSpec) -> Float32:
-    """Return float32 (channels, 256): the tensor value of each pixel value, in the channel order of `spec.color`.
+    """Return float32 (channels, 256): the tensor value of each pixel value, in the order of the contract's channels.
 
     scale, mean and std are rounded from float64 to float32 first; then `((x * scale) - mean) / std` in float32 with
     a rounding after each operation.

@@ -12,6 +12,8 @@ Plain rather than fast: about ten times slower than `seg_core.preprocessing`. Th
   or column is dropped.
 - pad: all three channels get `pad_value`, before the colour order changes.
 - gray: `(3735 * B + 19235 * G + 9798 * R + 16384) >> 15` on the resized and padded picture.
+- prior: of a contract that has one, uint8 `prior_values[label]` of the previous label map at network size follows as
+  the last channel; 0 where a label has no entry, and everywhere without a previous label map (see `seg_core.prior`).
 - normalise: scale, mean and std are rounded to float32; then float32 `((x * scale) - mean) / std`, a rounding after
   each operation.
 """
@@ -25,6 +27,7 @@ import numpy.typing as npt
 
 from seg_core.errors import ImageError
 from seg_core.geometry import Geometry, Roi, plan_geometry
+from seg_core.prior import UNKNOWN, blank_padding, check_prior
 from seg_core.spec import PreprocessSpec
 
 UInt8 = npt.NDArray[np.uint8]
@@ -32,12 +35,14 @@ Ints = npt.NDArray[np.int64]
 
 
 def reference_preprocess(
-    spec: PreprocessSpec, image_bgr: UInt8, roi: Roi | None = None
+    spec: PreprocessSpec, image_bgr: UInt8, roi: Roi | None = None, prior: UInt8 | None = None
 ) -> tuple[npt.NDArray[Any], Geometry]:
     """Return the input tensor (`spec.tensor_shape`, `spec.dtype`) of a BGR uint8 picture (H, W, 3), and its geometry.
 
-    Raises ImageError when the picture is something else or `roi` reaches beyond it.
+    `prior` is the previous label map uint8 (h, w), None for none. Raises ImageError when the picture is something else
+    or `roi` reaches beyond it, SpecError when `prior` does not fit the contract.
     """
+    check_prior(spec, prior)
     if image_bgr.dtype != np.uint8 or image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.size == 0:
         raise ImageError(f"image: expected BGR uint8 (H, W, 3), found {image_bgr.dtype} {image_bgr.shape}")
     geometry = plan_geometry((image_bgr.shape[0], image_bgr.shape[1]), spec, roi)
@@ -47,7 +52,7 @@ def reference_preprocess(
     resize = resize_linear_exact if spec.interpolation == "linear_exact" else resize_nearest
     canvas = np.full((*spec.size_hw, 3), spec.pad_value, np.uint8)
     canvas[geometry.content.slices] = resize(region, geometry.resized_hw)
-    values = normalise(spec, reorder(canvas, spec.color))
+    values = normalise(spec, add_prior(spec, reorder(canvas, spec.color), prior))
     if spec.layout == "nchw":
         values = values.transpose(2, 0, 1)
     return np.ascontiguousarray(values[np.newaxis]), geometry
@@ -89,6 +94,17 @@ def reorder(canvas_bgr: UInt8, color: str) -> UInt8:
     return canvas_bgr[..., ::-1] if color == "rgb" else canvas_bgr
 
 
+def add_prior(spec: PreprocessSpec, pixels: UInt8, prior: UInt8 | None) -> UInt8:
+    """Return uint8 (h, w, C) with the channel of `prior` after the colours, where the contract has one."""
+    if not spec.has_prior:
+        return pixels
+    plane = np.zeros((*spec.size_hw, 1), np.uint8)
+    if prior is not None:
+        for label, value in enumerate(spec.prior_values):
+            plane[prior == label] = value
+    return np.concatenate([pixels, plane], axis=2)
+
+
 def normalise(spec: PreprocessSpec, pixels: UInt8) -> npt.NDArray[Any]:
     """Return uint8 (h, w, C) in the dtype of `spec`: normalised float32, or unchanged uint8."""
     if spec.dtype == "uint8":
@@ -104,6 +120,18 @@ def restore_labels(geometry: Geometry, labels: UInt8, outside_label: int = 0) ->
     placed = np.full(geometry.source_hw, outside_label, np.uint8)
     placed[geometry.box.slices] = resize_nearest(inside, geometry.box.size_hw)
     return placed
+
+
+def carry_labels(labels: UInt8, before: Geometry, after: Geometry) -> UInt8 | None:
+    """Return labels uint8 (h, w) of the previous frame as the prior of the next, as `seg_core.prior` does."""
+    if before.source_hw != after.source_hw:
+        return None
+    if before == after:
+        return blank_padding(labels, before)
+    source = restore_labels(before, labels, UNKNOWN)
+    canvas = np.full(after.size_hw, UNKNOWN, np.uint8)
+    canvas[after.content.slices] = resize_nearest(source[after.box.slices], after.resized_hw)
+    return canvas
 
 
 def _linear_axis(source: int, target: int) -> tuple[Ints, Ints, Ints]:

@@ -55,8 +55,13 @@ class Checkpoint:
             )
         if self.preprocess.channels != self.model.in_channels:
             raise CheckpointError(
-                f"preprocess.color: {self.preprocess.color!r} makes {self.preprocess.channels} channel(s), "
+                f"preprocess.color: {self.preprocess.source!r} makes {self.preprocess.channels} channel(s), "
                 f"but the model takes {self.model.in_channels}"
+            )
+        if self.preprocess.has_prior and len(self.preprocess.prior_values) != self.model.num_classes:
+            raise CheckpointError(
+                f"preprocess.prior_values: {len(self.preprocess.prior_values)} values for the "
+                f"{self.model.num_classes} classes of the model"
             )
         if (self.preprocess.layout, self.preprocess.dtype) != ("nchw", "float32"):
             raise CheckpointError(

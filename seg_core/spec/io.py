@@ -18,10 +18,15 @@ from seg_core.errors import SpecError
 S = TypeVar("S")
 
 
+#: Metadata of a field that is written only where it differs from its default: one that came after version 1, so that
+#: contracts which do not use it stay readable by the releases before it.
+OPTIONAL = types.MappingProxyType({"optional": True})
+
+
 def to_json(value: Any) -> Any:
-    """Return `value` (dataclass, tuple, mapping or scalar) as plain JSON types."""
+    """Return `value` (dataclass, tuple, mapping or scalar) as plain JSON types, unused OPTIONAL fields left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value) if _is_written(f, value)}
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -46,6 +51,10 @@ def from_json(cls: type[S], data: Any, where: str = "") -> S:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise SpecError(f"{where}.{name}: missing field")
     return cls(**values)
+
+
+def _is_written(field: dataclasses.Field[Any], owner: Any) -> bool:
+    return "optional" not in field.metadata or getattr(owner, field.name) != field.default
 
 
 def _describe(value: Any) -> str:
