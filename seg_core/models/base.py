@@ -25,6 +25,15 @@ class SegmentationModel(nn.Module):
         """Return the logits of every head, "main" first, each (N, num_classes, h, w)."""
         raise NotImplementedError
 
+    def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward_heads` does, and the feature map (N, C, h, w) that the main head reads.
+
+        Distillation compares that map with another network's. Raises ConfigError in a network that does not give it.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} gives no feature map: implement forward_features, or set distill.feature=0"
+        )
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of the main head alone, (N, num_classes, h, w)."""
         return self.forward_heads(image)["main"]

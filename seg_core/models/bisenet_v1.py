@@ -221,12 +221,16 @@ class BiSeNetV1(SegmentationModel):
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
         """Return the logits of "main" and, where those heads exist, "aux16" and "aux32"."""
+        return self.forward_features(image)[0]
+
+    def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward_heads` does, and what the main head reads: both paths fused, at 1/8."""
         fused, fine, coarse = self._features(image)
         heads = {"main": self._to_output_size(self.conv_out(fused), image)}
         if self.conv_out16 is not None and self.conv_out32 is not None:
             heads["aux16"] = self._to_output_size(self.conv_out16(fine), image)
             heads["aux32"] = self._to_output_size(self.conv_out32(coarse), image)
-        return heads
+        return heads, fused
 
 
 def bisenet_v1(

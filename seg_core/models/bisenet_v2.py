@@ -263,24 +263,29 @@ class BiSeNetV2(SegmentationModel):
             return logits
         return F.interpolate(logits, scale_factor=float(stride), mode="bilinear", align_corners=False)
 
-    def _main(self, image: Tensor, semantic: Tensor) -> Tensor:
-        logits = self.head(self.bga(self.detail(image), semantic))
-        return self._to_output_size(logits, self.head.stride)
+    def _main(self, fused: Tensor) -> Tensor:
+        return self._to_output_size(self.head(fused), self.head.stride)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 8, W / 8) without `upsample`."""
-        return self._main(image, self.segment(image)[-1])
+        semantic = self.segment(image)[-1]
+        return self._main(self.bga(self.detail(image), semantic))
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
         """Return the logits of "main" and, where those heads exist, of "aux2" to "aux5_4", finest first."""
+        return self.forward_features(image)[0]
+
+    def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward_heads` does, and what the main head reads: both branches aggregated, at 1/8."""
         features, (height, width) = self.segment(image), image.shape[-2:]
-        heads = {"main": self._main(image, features[-1])}
+        fused = self.bga(self.detail(image), features[-1])
+        heads = {"main": self._main(fused)}
         for name, feature in zip(self.auxiliary_modules, features, strict=False):
             head = getattr(self, name)
             if head is not None:
                 # Below 1/8 odd sizes had been rounded up: what that added on the right and at the bottom goes.
                 heads[name] = self._to_output_size(head(feature), head.stride)[..., :height, :width]
-        return heads
+        return heads, fused
 
 
 def _scaled(planes: int, width: float) -> int:

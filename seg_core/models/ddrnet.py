@@ -224,11 +224,15 @@ class DDRNet(SegmentationModel):
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
         """Return the logits of "main" and, where that head exists, "aux"; sizes as in `forward`."""
+        return self.forward_features(image)[0]
+
+    def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward_heads` does, and what the main head reads: both branches added up, at 1/8."""
         features, detail = self._features(image)
         heads = {"main": self._to_output_size(self.final_layer(features))}
         if self.seghead_extra is not None:
             heads["aux"] = self._to_output_size(self.seghead_extra(detail))
-        return heads
+        return heads, features
 
 
 def _stage(in_planes: int, planes: int, blocks: int, stride: int = 1) -> nn.Sequential:

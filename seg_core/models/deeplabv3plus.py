@@ -157,7 +157,7 @@ class DeepLabV3Plus(SegmentationModel):
             self.point_rend = PointRend(p2_channels, num_classes, 2, point_fc_dim, point_num_fc)
 
     def _decode(self, features: Sequence[Tensor]) -> Tensor:
-        """Return the main logits at 1/4 from the encoder's features at strides 4 and more."""
+        """Return what the main scores are read from, at 1/4, given the encoder's features at strides 4 and more."""
         if self.neck is None:
             fine, deep = features[0], features[-1]
         else:
@@ -165,28 +165,34 @@ class DeepLabV3Plus(SegmentationModel):
             for feature, stride in zip(middle, self.strides[1:], strict=False):
                 fine = fine + _enlarge(feature, stride // DECODER_STRIDE)
         context = _enlarge(self.aspp(deep), self.feature_stride // DECODER_STRIDE)
-        return self.classifier(self.fuse(torch.cat([context, self.detail(fine)], dim=1)))  # type: ignore[no-any-return]
+        return self.fuse(torch.cat([context, self.detail(fine)], dim=1))  # type: ignore[no-any-return]
 
     def _to_output_size(self, logits: Tensor) -> Tensor:
         return _enlarge(logits, DECODER_STRIDE // self.output_stride)
 
-    def _main_heads(self, features: Sequence[Tensor]) -> dict[str, Tensor]:
-        coarse = self._decode(features)
+    def _main_heads(self, decoded: Tensor, fine: Tensor) -> dict[str, Tensor]:
+        coarse = self.classifier(decoded)
         if self.point_rend is None:
             return {"main": self._to_output_size(coarse)}
-        return self.point_rend.heads(coarse, features[0])
+        return self.point_rend.heads(coarse, fine)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 4, W / 4) without `upsample`."""
-        return self._main_heads(self.encoder(image)[1:])["main"]
+        features = self.encoder(image)[1:]
+        return self._main_heads(self._decode(features), features[0])["main"]
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
         """Return the logits of "main", "points" (see `point_rend`) and, where that head exists, "aux"."""
+        return self.forward_features(image)[0]
+
+    def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what `forward_heads` does, and what the main scores are read from: the decoder's map at 1/4."""
         features = self.encoder(image)[1:]
-        heads = self._main_heads(features)
+        decoded = self._decode(features)
+        heads = self._main_heads(decoded, features[0])
         if self.aux is not None:
             heads["aux"] = self._to_output_size(self.aux(features[0]))
-        return heads
+        return heads, decoded
 
     def check_size(self, size_hw: tuple[int, int]) -> None:
         """Refuse an input size that the stride or the atrous rates cannot take; raises ConfigError with the nearest.

@@ -42,6 +42,16 @@ def test_heads_have_one_channel_a_class_and_main_comes_first(network, image):
     assert not any(torch.equal(heads["main"], heads[name]) for name in others)
 
 
+def test_the_feature_map_comes_with_the_same_heads(network, image):
+    with torch.inference_mode():
+        expected = network.forward_heads(image)
+        heads, feature = network.forward_features(image)
+    assert list(heads) == list(expected)
+    assert all(torch.equal(heads[name], expected[name]) for name in expected)
+    assert feature.ndim == 4
+    assert SIZE[0] // feature.shape[2] == SIZE[1] // feature.shape[3] in (4, 8)
+
+
 def test_dropping_the_auxiliary_head_changes_no_bit(network, image):
     lean = copy.deepcopy(network).main_only()
     with torch.inference_mode():
