@@ -27,7 +27,8 @@ def test_a_step_is_logged_as_the_older_engine_did():
     )  # fmt: skip
     assert lines(event) == [
         "train epoch: [0]  [ 100/2945]  eta: 1:02:03  lr: 0.000123  "
-        "seg_loss: 1.7625 (1.7672)  aux_loss: 1.5000 (1.6000)  loss: 2.4000 (2.5000)  time: 0.0123 (0.0130)  data: 0.0001 (0.0002)  max mem: 1234  @2021-05-01 12:34:56"
+        "seg_loss: 1.7625 (1.7672)  aux_loss: 1.5000 (1.6000)  loss: 2.4000 (2.5000)  "
+        "time: 0.0123 (0.0130)  data: 0.0001 (0.0002)  max mem: 1234  @2021-05-01 12:34:56"
     ]
 
 
