@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from seg_core.models.base import SegmentationModel
 from seg_core.models.blocks import separate_convolutions
 from seg_core.models.published_form import CITYSCAPES, PUBLISHED, PublishedForm
+from seg_core.models.resampling import enlarge, resize_bilinear
 from seg_core.spec.model import OptionValue
 
 #: The heads read features whose cells are this many input pixels apart.
@@ -35,8 +36,8 @@ def _bn_relu_conv(in_planes: int, planes: int, kernel: int) -> list[nn.Module]:
     return [nn.BatchNorm2d(in_planes), nn.ReLU(), conv]
 
 
-def _resize(features: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(features, size=like.shape[-2:], mode="bilinear", align_corners=False)
+def _resize(features: Tensor, like: Tensor, training: bool) -> Tensor:
+    return resize_bilinear(features, (like.shape[-2], like.shape[-1]), training)
 
 
 class BasicBlock(nn.Module):
@@ -96,7 +97,7 @@ class DeepAggregationPyramidPooling(nn.Module):
         """Map (N, in_planes, h, w) to (N, out_planes, h, w)."""
         branches: list[Tensor] = [self.scale0(x)]
         for index in range(1, self.num_poolings + 1):
-            pooled = _resize(self.get_submodule(f"scale{index}")(x), like=x)
+            pooled = _resize(self.get_submodule(f"scale{index}")(x), x, self.training)
             branches.append(self.get_submodule(f"process{index}")(pooled + branches[-1]))
         return self.compression(torch.cat(branches, dim=1)) + self.shortcut(x)  # type: ignore[no-any-return]
 
@@ -200,7 +201,7 @@ class DDRNet(SegmentationModel):
         high = self.get_submodule(f"layer{part}_")(F.relu(high))
         lowered = self.get_submodule(f"down{part}")(F.relu(high))
         raised = self.get_submodule(f"compression{part}")(F.relu(low))
-        return low + lowered, high + _resize(raised, like=high)
+        return low + lowered, high + _resize(raised, high, self.training)
 
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the main and the auxiliary head read, both at 1/8."""
@@ -211,11 +212,13 @@ class DDRNet(SegmentationModel):
         low, high = self._exchange(self.stage4_part, low, high)
         high = self.layer5_(F.relu(high))
         context = self.spp(self.layer5(F.relu(low)))
-        return high + _resize(context, like=high), detail
+        return high + _resize(context, high, self.training), detail
 
     def _to_output_size(self, logits: Tensor) -> Tensor:
         if self.output_stride == FEATURE_STRIDE:
             return logits
+        if self.training:
+            return enlarge(logits, (logits.shape[-2] * FEATURE_STRIDE, logits.shape[-1] * FEATURE_STRIDE))
         return F.interpolate(logits, scale_factor=float(FEATURE_STRIDE), mode="bilinear", align_corners=False)
 
     def forward(self, image: Tensor) -> Tensor:
