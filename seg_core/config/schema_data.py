@@ -44,12 +44,17 @@ class DataSection(Section):
 
 
 class PreprocessSection(Section):
-    """The contract that the checkpoint will carry; see PreprocessSpec."""
+    """The contract that the checkpoint will carry; see PreprocessSpec.
+
+    With `prior` "previous_labels" the network takes one channel more than the colours, the previous frame's mask; its
+    mean and std are added where `mean` and `std` have those of the colours alone.
+    """
 
     size_hw: tuple[int, int] = (256, 256)
     color: Literal["rgb", "bgr", "gray"] = "rgb"
     resize: Literal["stretch", "letterbox", "center_crop"] = "stretch"
     reduce: Literal["none", "halve"] = "none"
+    prior: Literal["none", "previous_labels"] = "none"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
@@ -94,14 +99,23 @@ class AugmentSection(Section):
 
 
 class PriorSection(Section):
-    """What training shows as the fourth channel of a video network: the previous frame's mask, made worse.
+    """What training shows as the previous frame's mask where `preprocess.prior` asks for one: the truth, made worse.
 
-    All are probabilities but `shift`, the largest displacement as a fraction of the size, and `morph_px`, the
-    largest erosion or dilation in pixels at network size. `drop` shows no previous mask at all.
+    `drop` is the probability of no previous mask at all, `wrong` of one from another scene; of the others, `perturb`
+    are changed: moved (`shift` is the largest displacement as a fraction of the size, `rotate_deg` the largest turn,
+    `zoom` the largest change of scale; small moves are drawn more often), and with the probabilities that the rest
+    are, some classes grow or shrink by up to `morph_px` pixels at network size (`morph`), detail is lost (`coarse`), a
+    class is forgotten or taken for another (`confuse`), an ellipse hides what is under it (`occlude`).
     """
 
     drop: Fraction = 0.3
-    perturb: Fraction = 0.7
-    shift: Fraction = 0.08
-    morph_px: Positive = 6.0
     wrong: Fraction = 0.1
+    perturb: Fraction = 0.9
+    shift: Fraction = 0.08
+    rotate_deg: float = Field(default=10.0, ge=0.0, le=180.0)
+    zoom: float = Field(default=1.15, ge=1.0, le=4.0)
+    morph: Fraction = 0.7
+    morph_px: Positive = 6.0
+    coarse: Fraction = 0.3
+    confuse: Fraction = 0.2
+    occlude: Fraction = 0.3
