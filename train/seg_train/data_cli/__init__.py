@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seg_core.cli.command import click
+from seg_train.data_cli.convert import convert_command
 from seg_train.data_cli.rename import rename_command
 
 _EPILOG = """\b
@@ -17,4 +18,5 @@ def data_command() -> None:
     """Prepare data and checkpoints."""
 
 
+data_command.add_command(convert_command)
 data_command.add_command(rename_command)
