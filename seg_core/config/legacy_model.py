@@ -176,5 +176,3 @@ def _refuse_deeplab_parts(options: Mapping[str, OptionValue], decoder: str) -> N
             raise ConfigError(
                 f'MODEL.{key}: decoder {decoder!r} takes none; use {off}, or MODEL.DECODER.NAME: "DeepLabV3Plus"'
             )
-
-

@@ -59,11 +59,13 @@ class LegacySection:
             raise self.error(key, f"expected a whole number of at least {least}, found {shown(value)}")
         return value
 
-    def number(self, key: str, default: float, above: float = 0.0) -> float:
-        """Return a number greater than `above`."""
+    def number(self, key: str, default: float, least: float | None = None) -> float:
+        """Return a finite number above 0, or of at least `least`."""
         value = decode(self._values.get(key, default))
-        if type(value) not in (int, float) or not above < value < float("inf"):
-            raise self.error(key, f"expected a number above {above:g} such as 1e-3, found {shown(value)}")
+        fits = type(value) in (int, float) and value < float("inf") and (value > 0 if least is None else value >= least)
+        if not fits:
+            bound = "above 0" if least is None else f"of at least {least:g}"
+            raise self.error(key, f"expected a number {bound} such as 1e-3, found {shown(value)}")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
