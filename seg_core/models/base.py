@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import Parameter
 
 from seg_core.errors import ConfigError
 
@@ -14,15 +15,23 @@ class SegmentationModel(nn.Module):
     their height and width must be multiples of, `minimum_side` the smallest that either may be where that is more,
     and logits are smaller than the input by `output_stride`.
     `auxiliary_modules` names the attributes that serve training alone, so that an export can leave them out.
+    `decoder_modules` and `head_modules` name the submodules behind the encoder, with dots where they lie deeper;
+    whatever is in neither and not auxiliary is the encoder.
     """
 
     size_divisor: int = 1
     minimum_side: int = 1
     output_stride: int = 1
     auxiliary_modules: tuple[str, ...] = ()
+    decoder_modules: tuple[str, ...] = ()
+    head_modules: tuple[str, ...] = ()
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of every head, "main" first, each (N, num_classes, h, w)."""
+        """Return the logits of every head, "main" first, each (N, num_classes, h, w).
+
+        In training a network that was built with an edge head adds "edge", (N, 1, h, w) at the size of its features:
+        how probably two classes meet there.
+        """
         raise NotImplementedError
 
     def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -46,6 +55,15 @@ class SegmentationModel(nn.Module):
         for name in self.auxiliary_modules:
             setattr(self, name, None)
         return self
+
+    def parameter_groups(self) -> dict[str, list[Parameter]]:
+        """Return all parameters as those of the "encoder", the "decoder" and the "heads", auxiliary ones included."""
+        groups: dict[str, list[Parameter]] = {"encoder": [], "decoder": [], "heads": []}
+        heads = (*self.head_modules, *self.auxiliary_modules)
+        for name, parameter in self.named_parameters():
+            part = "heads" if _lies_in(name, heads) else "decoder" if _lies_in(name, self.decoder_modules) else "encoder"
+            groups[part].append(parameter)
+        return groups
 
     def check_target(self, target: str) -> None:
         """Refuse an export target on which a part of this network is not proven; raises ConfigError.
@@ -74,3 +92,7 @@ class SegmentationModel(nn.Module):
             f"size {size_hw[0]}x{size_hw[1]} (height x width): {type(self).__name__} needs multiples of {step}; "
             f"use {nearest}"
         )
+
+
+def _lies_in(name: str, modules: tuple[str, ...]) -> bool:
+    return name.startswith(tuple(f"{module}." for module in modules))

@@ -17,13 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seg_core.models.base import SegmentationModel
-from seg_core.models.blocks import separate_convolutions
+from seg_core.models.blocks import ScoreHead, separate_convolutions
 from seg_core.models.published_form import CITYSCAPES, PUBLISHED, PublishedForm
 from seg_core.models.resampling import enlarge, resize_bilinear
 from seg_core.spec.model import OptionValue
 
 #: The heads read features whose cells are this many input pixels apart.
 FEATURE_STRIDE = 8
+
+#: Hidden width of the edge head.
+EDGE_CHANNELS = 64
 
 
 def _conv_bn(in_planes: int, planes: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -133,11 +136,14 @@ class DDRNet(SegmentationModel):
         upsample: Whether logits are brought to input size, bilinearly with align_corners=False; otherwise
             they stay at 1/8.
         separable: Whether 3x3 convolutions are depthwise-separable, all but the first. No published weights fit then.
+        edge_head: Whether a further head tells where classes meet, from what the auxiliary one reads (for training).
     """
 
     # Below 1/8 odd sizes round up and features are resampled back, as in the paper's own 720x960 (CamVid).
     size_divisor = FEATURE_STRIDE
-    auxiliary_modules = ("seghead_extra",)
+    auxiliary_modules = ("seghead_extra", "edge_head")
+    decoder_modules = ("spp",)
+    head_modules = ("final_layer",)
 
     def __init__(
         self,
@@ -151,6 +157,7 @@ class DDRNet(SegmentationModel):
         aux_head: bool = True,
         upsample: bool = True,
         separable: bool = False,
+        edge_head: bool = False,
     ) -> None:
         super().__init__()
         high = planes * 2  # width of the high-resolution branch
@@ -170,6 +177,7 @@ class DDRNet(SegmentationModel):
         self.seghead_extra = SegmentationHead(high, head_planes, num_classes) if aux_head else None
         self.final_layer = SegmentationHead(planes * 4, head_planes, num_classes)
         self._initialise()
+        self.edge_head = ScoreHead(high, EDGE_CHANNELS, 1) if edge_head else None
         if separable:
             separate_convolutions(self)
 
@@ -226,7 +234,7 @@ class DDRNet(SegmentationModel):
         return self._to_output_size(self.final_layer(self._features(image)[0]))
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of "main" and, where that head exists, "aux"; sizes as in `forward`."""
+        """Return the logits of "main" and, where that head exists, "aux"; sizes as in `forward`. "edge" is at 1/8."""
         return self.forward_features(image)[0]
 
     def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -235,6 +243,8 @@ class DDRNet(SegmentationModel):
         heads = {"main": self._to_output_size(self.final_layer(features))}
         if self.seghead_extra is not None:
             heads["aux"] = self._to_output_size(self.seghead_extra(detail))
+        if self.edge_head is not None and self.training:
+            heads["edge"] = self.edge_head(detail)
         return heads, features
 
 
@@ -245,23 +255,47 @@ def _stage(in_planes: int, planes: int, blocks: int, stride: int = 1) -> nn.Sequ
 
 
 def ddrnet_23_slim(
-    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+    num_classes: int,
+    in_channels: int = 3,
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
+    edge_head: bool = False,
 ) -> DDRNet:
     """Build DDRNet-23-slim: 5.7 M parameters, the one for phones."""
-    return DDRNet(num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable)
+    return DDRNet(
+        num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable, edge_head=edge_head
+    )
 
 
 def ddrnet_23(
-    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+    num_classes: int,
+    in_channels: int = 3,
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
+    edge_head: bool = False,
 ) -> DDRNet:
     """Build DDRNet-23: twice as wide as the slim one, 20.3 M parameters."""
     return DDRNet(
-        num_classes, in_channels, planes=64, head_planes=128, aux_head=aux_head, upsample=upsample, separable=separable
+        num_classes,
+        in_channels,
+        planes=64,
+        head_planes=128,
+        aux_head=aux_head,
+        upsample=upsample,
+        separable=separable,
+        edge_head=edge_head,
     )
 
 
 def ddrnet_39(
-    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+    num_classes: int,
+    in_channels: int = 3,
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
+    edge_head: bool = False,
 ) -> DDRNet:
     """Build DDRNet-39: blocks 3-4-6-3, stage 3 in two parts, head 256, 32.7 M parameters."""
     return DDRNet(
@@ -274,6 +308,7 @@ def ddrnet_39(
         aux_head=aux_head,
         upsample=upsample,
         separable=separable,
+        edge_head=edge_head,
     )
 
 
