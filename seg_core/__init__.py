@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from seg_core.preprocessing import Preprocessed, Preprocessor
     from seg_core.reference import reference_preprocess
     from seg_core.runners import Runner, open_runner
-    from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, TensorSpec
+    from seg_core.spec import CrfSpec, ModelSpec, PostprocessSpec, PreprocessSpec, TensorSpec
 
 __all__ = [
     "CAMVID_11",
@@ -41,6 +41,7 @@ __all__ = [
     "ArtifactError",
     "CheckpointError",
     "ConfigError",
+    "CrfSpec",
     "Geometry",
     "ImageError",
     "LabelSet",
@@ -81,7 +82,7 @@ _MODULES = {
     "preprocessing": "Preprocessed Preprocessor",
     "reference": "reference_preprocess",
     "runners": "Runner open_runner",
-    "spec": "ModelSpec PostprocessSpec PreprocessSpec TensorSpec",
+    "spec": "CrfSpec ModelSpec PostprocessSpec PreprocessSpec TensorSpec",
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names.split()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.crf import CRF_HELP, CrfChoice, choose_crf, parse_crf
 from seg_core.cli.outputs import KINDS, Plan, count_labels, is_video, make_directory, make_record, plan_outputs
 from seg_core.cli.regions import RegionChooser, parse_region
 from seg_core.cli.videos import predict_video
@@ -18,6 +20,7 @@ from seg_core.errors import ConfigError, ImageError
 from seg_core.geometry import Roi
 from seg_core.images import list_images, load_image, save_image
 from seg_core.labels import LabelSet
+from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Prediction, Predictor
 from seg_core.visualize import compare_view, overlay
 
@@ -42,6 +45,7 @@ _EXAMPLES = (
     "seg-predict model.onnx photo.jpg --roi face --out photo_overlay.png",
     "seg-predict ckpt.pth photos/ --roi 60,50,1214 --save overlay,mask --out results/",
     "seg-predict model.tflite clip.mp4 --roi face --redetect 30 --out clip_overlay.mp4",
+    "seg-predict ckpt.pth photo.jpg --roi face --crf on --out photo_refined.png",
 )
 
 
@@ -59,10 +63,11 @@ _EXAMPLES = (
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: the runtime's choice]")
 @click.option("--redetect", type=click.IntRange(min=1), metavar="N",
               help="With --roi face and a video: look for the face again every N frames.")  # fmt: skip
+@click.option("--crf", metavar="SETTINGS", callback=parse_crf, help=CRF_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list on stdout; text goes to stderr.")
 def predict_command(
     model: Path, source: Path, out: Path, roi: str | Roi, save: list[str], opacity: float,
-    threads: int | None, redetect: int | None, as_json: bool,
+    threads: int | None, redetect: int | None, crf: CrfChoice | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Label SOURCE (an image, a directory of images or a video) with MODEL (a checkpoint or any artifact).
 
@@ -81,6 +86,8 @@ def predict_command(
     records: list[dict[str, Any]] = []
     failed = 0
     with Predictor.open(model, threads) as predictor:
+        post = predictor.postprocessor.spec
+        predictor.postprocessor = Postprocessor(replace(post, crf=choose_crf(crf, post.crf)))
         if roi == "full":
             say(_FULL_NOTE)
         render = make_renderer(predictor.labels, opacity, whole_legend=is_video(source))
