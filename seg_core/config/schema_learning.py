@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from seg_core.config.schema_base import Fraction, Positive, Section, Weight
 
@@ -82,24 +82,37 @@ class SolverSection(Section):
 
 
 class DistillSection(Section):
-    """A teacher whose answers are learnt beside the labels.
+    """Teachers whose answers are learnt beside the labels.
 
-    `teacher` is a checkpoint of ours or a foreign one of the same classes. `logits` weighs the soft targets
-    at `temperature` (Hinton et al. 2015), `channel` the channel-wise distance (CWD, Shu et al., ICCV 2021) at
-    `channel_temperature`, `feature` the distance of an inner feature map through a 1×1 projection.
-    `teacher_size_hw` is the size at which the teacher looks, its own contract's when null.
+    `teacher` names one checkpoint or several, ours or foreign, of the same classes; several answer by the mean of their
+    probabilities. `logits` weighs the soft targets at `temperature` (Hinton et al. 2015), `channel` the channel-wise
+    distance (CWD, Shu et al., ICCV 2021) at `channel_temperature`, `feature` the distance of an inner feature map
+    through a 1×1 projection: `feature_distance` "cosine", or "mse" to standardised features. `teacher_size_hw` is the
+    size at which teachers look; when null an image is resized as much as their contract differs from the
+    student's. `flip` averages their answers with those on the mirrored image, at twice the cost. `stride` n compares
+    logits at every n-th pixel of both axes.
     """
 
-    teacher: Path | None = None
+    teacher: tuple[Path, ...] = ()
     logits: Weight = 1.0
     channel: Weight = 0.0
     feature: Weight = 0.0
     temperature: Positive = 2.0
     channel_temperature: Positive = 4.0
+    feature_distance: Literal["cosine", "mse"] = "cosine"
     teacher_size_hw: tuple[int, int] | None = None
+    flip: bool = False
+    stride: int = Field(default=1, ge=1)
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str | Path) else value
 
     @model_validator(mode="after")
     def _teaches(self) -> DistillSection:
-        if self.teacher is not None and self.logits + self.channel + self.feature <= 0:
+        if self.teacher and self.logits + self.channel + self.feature <= 0:
             raise ValueError("logits, channel and feature are all 0: nothing of the teacher would be learnt")
         return self
