@@ -32,9 +32,11 @@ def predict_video(
 ) -> dict[str, Any]:
     """Label every frame of `source`, write each of `outputs` and return a record of it.
 
-    The record is that of an image plus `frames`; `class_pixels` are summed over frames, `timings_ms` are medians,
-    `roi` is the last one. Raises ImageError naming `source` when it is no video or its first frame shows no face.
+    A network that takes the previous frame's mask is given it. The record is that of an image plus `frames`;
+    `class_pixels` are summed over frames, `timings_ms` are medians, `roi` is the last one. Raises ImageError naming
+    `source` when it is no video or its first frame shows no face.
     """
+    predictor.reset()
     track = _FaceTrack(chooser, redetect, source)
     timings: dict[str, list[float]] = {}
     counts = np.zeros(256, np.int64)
@@ -42,7 +44,7 @@ def predict_video(
         video = stack.enter_context(open_video(source))
         writers: dict[str, VideoWriter] = {}
         for index, frame in enumerate(_with_progress(video, video.frame_count, source.name)):
-            prediction = predictor.predict(frame, track.region(index, frame))
+            prediction = predictor.track(frame, track.region(index, frame))
             # Not earlier: a first frame without a face must leave no directory behind.
             for kind, path in outputs.items() if not writers else ():
                 make_directory(path.parent)
