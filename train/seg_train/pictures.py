@@ -56,13 +56,6 @@ def draw_confusion(matrix: ConfusionMatrix, names: Sequence[str], cell_px: int =
     return picture
 
 
-def encode_png(image_bgr: UInt8) -> bytes:
-    """Return the picture as the bytes of a PNG file."""
-    written, data = cv2.imencode(".png", image_bgr)
-    assert written  # eight-bit pictures in memory always encode
-    return data.tobytes()
-
-
 def _draw_cell(cell: UInt8, share: float, numbered: bool) -> None:
     cell[:] = _EMPTY_BGR if np.isnan(share) else np.round(255 + (_FULL_BGR - 255) * share)
     cell[0, :] = cell[:, 0] = 255
