@@ -103,6 +103,20 @@ def test_the_log_file_is_whole_after_every_event_and_goes_on_when_resumed(tmp_pa
     assert "resumed at step 10" in path.read_text().splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(SegError("no room"), "error: no room"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_the_log_says_how_a_run_was_cut_short(tmp_path, error, words):
+    log = LogFile(tmp_path / "train.log", NAMES, lambda: run_events.NOW)
+    log(run_events.step())
+    with pytest.raises(type(error)), log:
+        raise error
+    assert (tmp_path / "train.log").read_text().splitlines()[1:] == [f"{words}  @2021-05-01 12:34:56"]
+    with pytest.raises(type(error)), LogFile(tmp_path / "none.log", NAMES):
+        raise error  # before the run began: nothing to log
+    assert not (tmp_path / "none.log").exists()
+
+
 def test_a_log_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(SegError, match=r"none/train\.log: the log cannot be written"):
         LogFile(tmp_path / "none" / "train.log", NAMES)(run_events.step())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import TracebackType
 
 from seg_core.errors import SegError
 from seg_train.events import EndEvent, EvaluationEvent, Event, StartEvent, StepEvent
@@ -83,7 +85,8 @@ def loss_labels(losses: Iterable[str]) -> list[tuple[str, str]]:
 class LogFile:
     """Append the lines of a run to a file, each event at once, so that a killed run leaves all it said.
 
-    A resumed run goes on in the same file; a new run in the same place, too, after a line that says so.
+    A resumed run goes on in the same file; a new run in the same place, too, after a line that says so. Used as a
+    context manager it also says that a run was interrupted or which error ended it.
     """
 
     def __init__(self, path: Path, names: Sequence[str], clock: Callable[[], datetime] = datetime.now) -> None:
@@ -91,6 +94,19 @@ class LogFile:
         self._path = path
         self._names = names
         self._clock = clock
+        self._begun = False
+
+    def __enter__(self) -> LogFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or not self._begun:
+            return
+        words = "interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {error or type(error).__name__}"
+        with suppress(OSError):  # the error that is under way is the one to be told
+            self._append([f"{words}  @{self._clock():%Y-%m-%d %H:%M:%S}"])
 
     def __call__(self, event: Event) -> None:
         """Append what `event` says; raises SegError when the disk refuses."""
@@ -99,12 +115,16 @@ class LogFile:
         if isinstance(event, StartEvent):
             lines = [f"---- {now:%Y-%m-%d %H:%M:%S} ----", *lines]
         try:
-            with self._path.open("a", encoding="utf-8") as stream:
-                stream.write("\n".join(lines) + "\n")
+            self._append(lines)
         except OSError as error:
             raise SegError(
                 f"{self._path}: the log cannot be written ({error.strerror}); make room or choose another output"
             ) from None
+        self._begun = True
+
+    def _append(self, lines: Sequence[str]) -> None:
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
 
 
 def _format_start(event: StartEvent) -> str:

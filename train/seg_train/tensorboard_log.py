@@ -12,6 +12,14 @@ from seg_train.events import EndEvent, EvaluationEvent, Event, StartEvent, StepE
 from seg_train.pictures import draw_confusion, draw_sample
 
 
+def require_tensorboard() -> None:
+    """Raise MissingDependencyError where the package `tensorboard` is not installed."""
+    try:
+        from torch.utils import tensorboard  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError("tensorboard", "tensorboard: true", "segproof[train]") from None
+
+
 class TensorBoardListener:
     """Write event files that `tensorboard --logdir` shows.
 
@@ -25,10 +33,9 @@ class TensorBoardListener:
 
         Raises MissingDependencyError where the package `tensorboard` is not installed.
         """
-        try:
-            from torch.utils import tensorboard
-        except ImportError:
-            raise MissingDependencyError("tensorboard", "tensorboard: true", "segproof[train]") from None
+        require_tensorboard()
+        from torch.utils import tensorboard
+
         self._make_writer = tensorboard.SummaryWriter
         self._directory = directory
         self._labels = labels
