@@ -153,6 +153,7 @@ def _print_header(console: Console, reference: Reference, images: Path | None, s
         ("architecture", f"{checkpoint.model.name}, {parameters / 1e6:.2f} M parameters"),
         ("classes", f"{checkpoint.model.num_classes}: {some}"),
         ("input", f"{spec.size_hw[0]}×{spec.size_hw[1]} (H×W) {spec.color}, {spec.resize}, {spec.interpolation}"),
+        *((("prior", "the previous frame's labels are the last channel"),) if spec.has_prior else ()),
         ("normalise", f"((x × {spec.scale:.6g}) - mean {mean}) / std {std}"),
         ("images", source),
         *provenance_lines(checkpoint.provenance, size_given),

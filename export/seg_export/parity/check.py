@@ -47,7 +47,7 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
     runner = open_runner(artifact, manifest)
     try:
         for run in runs:
-            tensor, _ = preprocessor(run.sample.image_bgr, run.sample.roi)
+            tensor, _ = preprocessor(run.sample.image_bgr, run.sample.roi, run.prior)
             identical = identical and _is_same_tensor(manifest, run, tensor)
             found = runner.run({manifest.inputs[0].name: tensor})[output.name]
             logits = _as_planes(found, output.layout)
@@ -99,7 +99,7 @@ def _check_convention(artifact: Path, manifest: Manifest, reference: Reference) 
 
 def _is_same_tensor(manifest: Manifest, run: ReferenceRun, tensor: npt.NDArray[Any]) -> bool:
     """Whether the fast path gave the bytes of the numpy definition, and the numbers the checkpoint's own gave."""
-    defined, _ = reference_preprocess(manifest.preprocess, run.sample.image_bgr, run.sample.roi)
+    defined, _ = reference_preprocess(manifest.preprocess, run.sample.image_bgr, run.sample.roi, run.prior)
     planes = tensor.transpose(0, 3, 1, 2) if manifest.preprocess.layout == "nhwc" else tensor
     return np.array_equal(tensor, defined) and np.array_equal(planes, run.tensor)
 

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_core.convention import StatedConvention
+from seg_core.geometry import plan_geometry
 from seg_core.manifest import hash_artifact
+from seg_core.postprocessing import Postprocessor
 from seg_core.preprocessing import Preprocessor
-from seg_core.spec import PreprocessSpec
-from seg_export.parity.samples import Sample
+from seg_core.prior import blank_padding
+from seg_core.spec import PreprocessSpec, TensorSpec
+from seg_export.parity.samples import Sample, next_frames
 
 if TYPE_CHECKING:
     from seg_core.models import SegmentationModel
@@ -23,12 +26,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """One image: its canvas BGR uint8 (h, w, 3), tensor float32 (1, c, h, w) and logits float32 (classes, h, w)."""
+    """One image: its canvas BGR uint8 (h, w, 3), tensor float32 (1, c, h, w) and logits float32 (classes, h, w).
+
+    `prior` are the previous labels uint8 (h, w) that the network was told, None for none.
+    """
 
     sample: Sample
     canvas_bgr: npt.NDArray[np.uint8]
     tensor: npt.NDArray[np.float32]
     logits: npt.NDArray[np.float32]
+    prior: npt.NDArray[np.uint8] | None = None
 
 
 class Reference:
@@ -65,15 +72,36 @@ class Reference:
         if size_hw not in self._runs:
             self.network.check_size(size_hw)
             spec = replace(self.checkpoint.preprocess, size_hw=size_hw)
-            self._runs[size_hw] = [self._run(spec, sample) for sample in self.samples]
+            self._runs[size_hw] = [run for sample in self.samples for run in self._sequence(spec, sample)]
         return self._runs[size_hw]
 
-    def _run(self, spec: PreprocessSpec, sample: Sample) -> ReferenceRun:
+    def _sequence(self, spec: PreprocessSpec, sample: Sample) -> list[ReferenceRun]:
+        """Run one sample, and for a network with a prior the frames that `next_frames` makes of it as well.
+
+        Each frame is told what this checkpoint said of the one before, and artifacts are told the same: a difference
+        is then that of one frame, and does not grow from frame to frame.
+        """
+        runs = [self._run(spec, sample, None)]
+        if spec.has_prior:
+            for frame in next_frames(sample):
+                runs.append(self._run(spec, frame, self._labels(runs[-1])))
+        return runs
+
+    def _labels(self, run: ReferenceRun) -> npt.NDArray[np.uint8]:
+        """Return what the next frame is told of `run`: uint8 (h, w) at network size."""
+        spec = replace(self.checkpoint.preprocess, size_hw=run.canvas_bgr.shape[:2])
+        image_hw = (run.sample.image_bgr.shape[0], run.sample.image_bgr.shape[1])
+        geometry = plan_geometry(image_hw, spec, run.sample.roi)
+        output = TensorSpec("logits", "logits", (1, *run.logits.shape), "float32", "nchw")
+        labels = Postprocessor(self.checkpoint.postprocess).network_labels(run.logits[None], output, geometry)
+        return blank_padding(labels, geometry)
+
+    def _run(self, spec: PreprocessSpec, sample: Sample, prior: npt.NDArray[np.uint8] | None) -> ReferenceRun:
         import torch
 
         preprocessor = Preprocessor(spec)
         canvas, _ = preprocessor.to_canvas(sample.image_bgr, sample.roi)
-        tensor = preprocessor.to_tensor(canvas)
+        tensor = preprocessor.to_tensor(canvas, prior)
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(tensor))[0].numpy()
-        return ReferenceRun(sample, canvas, tensor, logits)
+        return ReferenceRun(sample, canvas, tensor, logits, prior)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from seg_core.images import list_images, load_image
 ROIS_FILE = "rois.json"
 
 _SYNTHETIC_HW = (360, 300)
+
+#: How far the content of a made-up video moves from frame to frame, as a fraction of its size.
+_MOTION = 0.02
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,22 @@ def load_samples(path: str | Path) -> list[Sample]:
     files = list_images(path)
     regions = _load_rois(files[0].parent / ROIS_FILE)
     return [Sample(file.name, load_image(file), regions.get(file.name)) for file in files]
+
+
+def next_frames(sample: Sample) -> list[Sample]:
+    """Return the two frames that follow `sample` in a made-up video: its content moves right and down by 2 % each time.
+
+    Their names are that of the sample with the number of the frame. Regions stay where they are.
+    """
+    height, width = sample.image_bgr.shape[:2]
+    frames = []
+    for number in (2, 3):
+        share = _MOTION * (number - 1)
+        matrix = np.array([[1.0, 0.0, round(share * width)], [0.0, 1.0, round(share * height)]])
+        moved = cv2.warpAffine(sample.image_bgr, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        name = f"{sample.name}.frame{number}"
+        frames.append(replace(sample, name=name, image_bgr=np.asarray(moved, np.uint8)))
+    return frames
 
 
 def _load_rois(path: Path) -> dict[str, Roi]:
