@@ -8,15 +8,20 @@ from pathlib import Path
 
 import torch
 
-from seg_core.config.schema import TrainConfig
+from seg_core.config.schema import ModelSection, PreprocessSection, TrainConfig
 from seg_core.errors import ConfigError, SpecError
 from seg_core.labels import LABEL_SETS, LabelSet
 from seg_core.models import SegmentationModel, build_model
+from seg_core.prior import even_values
 from seg_core.spec import ModelSpec, PreprocessSpec, from_json
+from seg_core.spec.preprocess import PRIOR_MEAN, PRIOR_STD
 from seg_train.augment import Augmenter
 from seg_train.data import PairDataset, read_stems
+from seg_train.distill import Distiller
 from seg_train.optim import build_average, build_optimizer, build_schedule
+from seg_train.priors import PriorMaker
 from seg_train.state import RunState
+from seg_train.warm_start import WarmStart, load_matching_weights
 
 
 def build_labels(name: str) -> LabelSet:
@@ -37,7 +42,18 @@ def build_labels(name: str) -> LabelSet:
 def build_specs(config: TrainConfig, labels: LabelSet) -> tuple[ModelSpec, PreprocessSpec]:
     """Return the contracts that the run's checkpoints will carry."""
     model = ModelSpec(config.model.name, labels.num_classes, config.model.in_channels, dict(config.model.options))
-    return model, PreprocessSpec(**config.preprocess.model_dump())
+    return model, build_preprocess(config.preprocess, labels)
+
+
+def build_preprocess(section: PreprocessSection, labels: LabelSet) -> PreprocessSpec:
+    """Return the contract of a section; one with a prior gets a value a class, and its mean and std if they lack."""
+    fields = section.model_dump()
+    if section.prior != "none":
+        fields["prior_values"] = even_values(labels.num_classes)
+        colors = 1 if section.color == "gray" else 3
+        if len(section.mean) == len(section.std) == colors:
+            fields["mean"], fields["std"] = (*section.mean, PRIOR_MEAN), (*section.std, PRIOR_STD)
+    return PreprocessSpec(**fields)
 
 
 def stored_spec(spec: ModelSpec) -> ModelSpec:
@@ -45,11 +61,28 @@ def stored_spec(spec: ModelSpec) -> ModelSpec:
     return replace(spec, options={name: value for name, value in spec.options.items() if name != "pretrained"})
 
 
+def training_spec(spec: ModelSpec) -> ModelSpec:
+    """Return `spec` as it is trained: the losses enlarge the logits themselves, which is cheaper than in the network.
+
+    Enlarging has no weights. Point refinement reads the enlarged logits and keeps them.
+    """
+    if not spec.options.get("upsample") or spec.options.get("point_rend"):
+        return spec
+    return replace(spec, options={**spec.options, "upsample": False})
+
+
+def load_weights(network: SegmentationModel, section: ModelSection) -> WarmStart | None:
+    """Take over into `network` what fits of the checkpoint that the configuration names; None where it names none."""
+    if section.weights is None:
+        return None
+    return load_matching_weights(network, section.weights)
+
+
 def build_network(spec: ModelSpec, preprocess: PreprocessSpec, device: torch.device) -> SegmentationModel:
     """Return the freshly initialised network on `device`; raises ConfigError when the contract does not fit it."""
     if spec.in_channels != preprocess.channels:
         raise ConfigError(
-            f"model.in_channels: {spec.in_channels}, but preprocess.color {preprocess.color} has {preprocess.channels}"
+            f"model.in_channels: {spec.in_channels}, but preprocess.color {preprocess.source} has {preprocess.channels}"
         )
     network = build_model(spec)
     network.check_size(preprocess.size_hw)
@@ -71,26 +104,27 @@ def build_datasets(
         read_stems(data.swap_left_right),
         data.cache,
         config.solver.seed,
+        PriorMaker(config.prior, labels) if preprocess.has_prior else None,
     )
     return train, PairDataset(data.val, preprocess, labels, cache=data.cache)
 
 
-def build_state(network: SegmentationModel, config: TrainConfig, device: torch.device) -> RunState:
-    """Return a run at step 0."""
-    optimizer = build_optimizer(network, config.solver, fused=device.type == "cuda")
+def build_state(
+    network: SegmentationModel,
+    config: TrainConfig,
+    device: torch.device,
+    steps: int,
+    distiller: Distiller | None = None,
+) -> RunState:
+    """Return a run of `steps` at step 0; of a distiller the projections learn beside the network."""
+    extra = distiller if distiller is not None and distiller.trainable_parameters() else None
+    learning = extra.trainable_parameters() if extra is not None else ()
+    optimizer = build_optimizer(network, config.solver, fused=device.type == "cuda", extra=learning)
     return RunState(
         model=network,
         average=build_average(network, config.solver.ema_decay),
         optimizer=optimizer,
-        schedule=build_schedule(optimizer, config.solver),
+        schedule=build_schedule(optimizer, config.solver, steps),
         scaler=torch.amp.GradScaler(device.type, enabled=config.solver.precision == "fp16"),
+        extra=extra,
     )
-
-
-def build_device(name: str) -> torch.device:
-    """Return the device of that name, the GPU for "auto" where there is one; raises ConfigError without CUDA."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device: 'cuda' was asked for but torch sees no CUDA device; use device=cpu or device=auto")
-    return torch.device(name)

@@ -11,7 +11,7 @@ from seg_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from seg_core.config.schema import TrainConfig
-    from seg_train.engine import Progress, TrainResult
+    from seg_train.engine import TrainResult
 
 EPILOG = """\b
 Examples:
@@ -38,8 +38,9 @@ A run that stopped goes on where its last save left it when the same command is 
 def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, as_json: bool) -> None:
     """Train a network on folders of images and masks.
 
-    Writes best.pth and last.pth (checkpoints for seg-export, weights in half precision), resume.pth and
-    history.json into the configured output directory.
+    Writes best.pth and last.pth (checkpoints for seg-export, weights in half precision), resume.pth, train.log,
+    history.json, report.html (a page to look at) and, with `tensorboard: true`, the directory tensorboard into the
+    configured output directory.
     """
     from seg_core.config.loader import load_train_config
 
@@ -57,13 +58,16 @@ def _train(config: TrainConfig, restart: bool) -> TrainResult:
     except ModuleNotFoundError:
         raise MissingDependencyError("torch", "training", "segproof[train]") from None
     from seg_train.engine import Trainer
-    from seg_train.progress import ConsoleProgress
+    from seg_train.events import Listener, compose
+    from seg_train.listeners import open_listeners
+    from seg_train.parallel import workers
+    from seg_train.tensorboard_log import require_tensorboard
 
-    with ConsoleProgress(config.solver.steps) as console:
-
-        def listen(progress: Progress) -> None:
-            console.show(progress)
-
-        trainer = Trainer(config, listen, restart)
-        console.start(trainer.state.step, trainer.device.type, len(trainer.train_set), len(trainer.val_set))
-        return trainer.run()
+    if config.tensorboard:
+        require_tensorboard()  # before data and network are built, which takes a while
+    listeners: list[Listener] = []
+    with workers(config.device) as place:
+        trainer = Trainer(config, compose(listeners), restart, place)
+        with open_listeners(config, trainer.labels) as listener:
+            listeners.append(listener)
+            return trainer.run()

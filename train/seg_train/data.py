@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from seg_core.preprocessing import Preprocessor
 from seg_core.samples import SamplePair, list_pairs, load_pair
 from seg_core.spec import PreprocessSpec
 from seg_train.augment import Augmenter, Image, swap_table
+from seg_train.priors import PriorMaker
 
 #: A place in the endless stream of training samples, and the pair that is shown there.
 Draw = tuple[int, int]
@@ -27,8 +29,9 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     """Image and mask pairs as network tensors.
 
     With an `augmenter` items are keyed by `Draw` and depend on (seed, position) alone, whichever worker
-    makes them; without one they are what evaluation sees. Images are float32 of the contract's shape without
-    the batch axis; targets are int64 (h, w) with `labels.ignore_index` where nothing is known.
+    makes them; without one they are what evaluation sees. Images are uint8 (h, w, C) in the contract's channel
+    order, not yet normalised (a quarter of the bytes to move; the training graph does it where it runs); targets
+    are uint8 (h, w) with `labels.ignore_index` where nothing is known.
     """
 
     def __init__(
@@ -40,13 +43,17 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         swapped: frozenset[str] = frozenset(),
         cache: bool = False,
         seed: int = 0,
+        priors: PriorMaker | None = None,
     ) -> None:
         """List the pairs of `data_dirs` and, with `cache`, decode them all now (ImageError names a bad one)."""
         self.pairs = [pair for data_dir in data_dirs for pair in list_pairs(data_dir)]
         self.labels = labels
         self.seed = seed
         self._preprocess = Preprocessor(spec)
+        crop_hw = augmenter.options.crop_hw if augmenter is not None else None
+        self._shown = self._preprocess if crop_hw is None else Preprocessor(replace(spec, size_hw=crop_hw))
         self._augmenter = augmenter
+        self._priors = priors
         self._swapped = swapped
         self._swap = swap_table(labels)
         self._decoded: list[tuple[Image, Image]] | None = None
@@ -59,6 +66,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, draw: Draw | int) -> tuple[Tensor, Tensor]:
         position, index = draw if isinstance(draw, tuple) else (0, draw)
+        prior = None  # a single picture has no frame before it, and that is what evaluation sees
         image_bgr, mask = self._decoded[index] if self._decoded is not None else self._read(self.pairs[index])
         if self._augmenter is None:
             canvas, geometry = self._preprocess.to_canvas(image_bgr)
@@ -67,8 +75,9 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
             geometry = plan_geometry((image_bgr.shape[0], image_bgr.shape[1]), self._preprocess.spec)
             rng = np.random.default_rng((self.seed, position))
             canvas, target = self._augmenter(image_bgr, mask, geometry, rng)
-        tensor = self._preprocess.to_tensor(canvas)[0]
-        return torch.from_numpy(tensor), torch.from_numpy(target.astype(np.int64))
+            prior = self._priors(target, rng) if self._priors is not None else None
+        pixels = self._shown.to_pixels(canvas, prior)
+        return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(np.ascontiguousarray(target))
 
     def _read(self, pair: SamplePair) -> tuple[Image, Image]:
         image_bgr, mask = load_pair(pair, self.labels)

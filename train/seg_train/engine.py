@@ -2,50 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from seg_core.config.schema import TrainConfig
-from seg_core.errors import SegError
 from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
-from seg_core.models.checkpoint import Checkpoint, save_checkpoint
-from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 from seg_train import build
-from seg_train.evaluate import evaluate
-from seg_train.history import History
-from seg_train.loader import build_train_loader
+from seg_train.distill import build_distiller
+from seg_train.evaluate import EvaluationSet, evaluate
+from seg_train.events import EndEvent, EvaluationEvent, Event, Listener, StartEvent, StepEvent
+from seg_train.graph import TrainingGraph
+from seg_train.loader import Batch, TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
-from seg_train.state import RunState, load_state, save_state
+from seg_train.parallel import Workers, build_device
+from seg_train.run_files import RunFiles
+from seg_train.state import RunState
+from seg_train.stepper import Stepper, TrainingError, set_determinism
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+__all__ = ["TrainResult", "Trainer", "TrainingError"]
 
-
-class TrainingError(SegError):
-    """Training cannot go on, such as after a loss that is not a number."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a listener is told: after a logged step, and after an evaluation with its `matrix`."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    lr: float
-    step_ms: float
-    matrix: ConfusionMatrix | None = None
-    improved: bool = False
+#: How many validation images listeners are shown with every evaluation.
+SHOWN_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -60,24 +44,50 @@ class TrainResult:
 class Trainer:
     """One run: build everything, go on from where an earlier process stopped, train, evaluate, save."""
 
-    def __init__(self, config: TrainConfig, listener: Callable[[Progress], None], restart: bool = False) -> None:
-        """Build the run; with `restart` an earlier state in `config.output` is ignored and overwritten."""
+    def __init__(
+        self,
+        config: TrainConfig,
+        listener: Listener,
+        restart: bool = False,
+        workers: Workers | None = None,
+        train_set: TrainingSet | None = None,
+        val_set: EvaluationSet | None = None,
+    ) -> None:
+        """Build the run; with `restart` an earlier state in `config.output` is ignored and overwritten.
+
+        `workers` says which of several processes this one is. `train_set` and `val_set` take the place of what
+        `config.data` names. Raises SegError, in one line, for whatever of it cannot be built.
+        """
         self.config = config
-        self.listener = listener
-        self.device = build.build_device(config.device)
+        self.workers = workers or Workers(0, 1, build_device(config.device))
+        set_determinism(config.solver)
         torch.manual_seed(config.solver.seed)
         self.labels: LabelSet = build.build_labels(config.data.labels)
-        self.model_spec: ModelSpec
-        self.preprocess: PreprocessSpec
         self.model_spec, self.preprocess = build.build_specs(config, self.labels)
-        network = build.build_network(self.model_spec, self.preprocess, self.device)
-        self.train_set, self.val_set = build.build_datasets(config, self.preprocess, self.labels)
-        self.state: RunState = build.build_state(network, config, self.device)
-        self.loss = SegmentationLoss(config.loss, self.labels.ignore_index)
-        self.history = History(config.output / "history.json")
-        self._fingerprint = fingerprint(config)
+        network = build.build_network(build.training_spec(self.model_spec), self.preprocess, self.workers.device)
+        self.warm_start = build.load_weights(network, config.model)
+        if train_set is None or val_set is None:
+            built = build.build_datasets(config, self.preprocess, self.labels)
+            train_set, val_set = train_set or built[0], val_set or built[1]
+        self.train_set, self.val_set = train_set, val_set
+        share = config.solver.batch_size * config.solver.accumulate * self.workers.world_size
+        self.iterations = max(1, len(train_set) // share)
+        self.steps = config.solver.steps if config.solver.epochs is None else config.solver.epochs * self.iterations
+        self._build_graph(network)
+        images = len(train_set), len(val_set)
+        self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, images)
+        self.files.open(self.state, restart, self.workers.is_main)
+        self._listener = listener
         self._matrix: ConfusionMatrix | None = None
-        self._open_output(restart)
+        self._sums: Tensor | None = None
+
+    def _build_graph(self, network: SegmentationModel) -> None:
+        config, workers = self.config, self.workers
+        loss = SegmentationLoss(config.loss, self.labels.ignore_index, self.labels.num_classes).to(workers.device)
+        distiller = build_distiller(config.distill, network, self.labels, self.preprocess)
+        self.state: RunState = build.build_state(network, config, workers.device, self.steps, distiller)
+        graph = TrainingGraph(network, loss, self.preprocess, distiller).to(workers.device)
+        self.stepper = Stepper(graph, self.state, config.solver, workers)
 
     @property
     def network(self) -> SegmentationModel:
@@ -89,131 +99,156 @@ class Trainer:
     def run(self) -> TrainResult:
         """Train to the configured step, evaluating and saving on the way; raises TrainingError on a non-finite loss."""
         config, state = self.config, self.state
-        solver = config.solver
-        loader = build_train_loader(
-            self.train_set, solver.batch_size, solver.steps, state.step, config.data.workers, self.device.type == "cuda"
-        )
+        began = time.perf_counter()
+        self._tell_start()
         self.network.train()
-        started, logged = time.perf_counter(), state.step
-        for images, targets in loader:
-            losses = self._step(images, targets)
-            state.step += 1
-            if state.step % config.log_every == 0 or state.step == solver.steps:
-                values = self._finite(losses)
-                step_ms = 1e3 * (time.perf_counter() - started) / (state.step - logged)
-                self._report(values, step_ms)
-                started, logged = time.perf_counter(), state.step
-            if state.step % config.eval_every == 0 or state.step == solver.steps:
+        batches = self._batches()
+        clock = _Clock(state.step)
+        while state.step < self.steps:
+            losses = self.stepper.step(clock.timed(batches))
+            self._add(losses)
+            last = state.step == self.steps
+            if state.step % config.log_every == 0 or last:
+                self._report(losses, clock)
+            if state.step % self.iterations == 0:
+                state.averages.reset()
+            if state.step % config.eval_every == 0 or last:
                 self._evaluate()
-                started, logged = time.perf_counter(), state.step
-            if state.step % config.save_every == 0 or state.step == solver.steps:
+                clock.restart(state.step)
+            if state.step % config.save_every == 0 or last:
                 self._save_last()
-        return TrainResult(config.output / "best.pth", state.best_miou, state.step)
+        self._tell(EndEvent(state.best_miou, self.files.best, time.perf_counter() - began))
+        return TrainResult(self.files.best, state.best_miou, state.step)
 
-    def _step(self, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        state, solver = self.state, self.config.solver
-        layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
-        images = images.to(self.device, non_blocking=True, memory_format=layout)
-        targets = targets.to(self.device, non_blocking=True)
-        with torch.autocast(self.device.type, _DTYPES[solver.precision], enabled=solver.precision != "fp32"):
-            heads = self.network.forward_heads(images)
-        losses: dict[str, Tensor] = self.loss(heads, targets)
-        state.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(state.scaler.scale(losses["loss"]))
-        if solver.grad_clip is not None:
-            state.scaler.unscale_(state.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), solver.grad_clip)
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-        state.schedule.step()
-        assert isinstance(state.average, AveragedModel)
-        state.average.update_parameters(self.network)
-        return {name: value.detach() for name, value in losses.items()}
+    def _batches(self) -> Iterator[Batch]:
+        solver, workers = self.config.solver, self.workers
+        loader = build_train_loader(
+            self.train_set,
+            solver.batch_size,
+            self.steps * solver.accumulate,
+            self.state.step * solver.accumulate,
+            self.config.data.workers,
+            pin_memory=workers.device.type == "cuda",
+            rank=workers.rank,
+            world_size=workers.world_size,
+        )
+        return prefetch(loader, workers.device)
 
-    def _finite(self, losses: dict[str, Tensor]) -> dict[str, float]:
+    def _add(self, losses: dict[str, Tensor]) -> None:
+        """Add up the losses on the device: looking at them would make every step wait for the one before."""
+        values = torch.stack([value.float() for value in losses.values()])
+        self._sums = values if self._sums is None else self._sums + values
+
+    def _report(self, losses: dict[str, Tensor], clock: _Clock) -> None:
+        state, workers = self.state, self.workers
+        steps, step_ms, data_ms = clock.lap(state.step)
+        assert self._sums is not None
+        means = dict(zip(losses, workers.average(self._sums / steps).tolist(), strict=True))
+        self._sums = None
+        self._check_finite(means)
         values = {name: float(value) for name, value in losses.items()}
-        if not all(value - value == 0 for value in values.values()):
-            raise TrainingError(
-                f"step {self.state.step}: the loss is not a number ({values}); the last good state is in "
-                f"{self.config.output}; lower solver.lr, set solver.grad_clip or use solver.precision=bf16"
+        state.averages.update({**means, "step_ms": step_ms, "data_ms": data_ms}, steps)
+        averages = state.averages.values()
+        step_ms_average, data_ms_average = averages.pop("step_ms"), averages.pop("data_ms")
+        epoch, iteration = divmod(state.step - 1, self.iterations)
+        cuda = workers.device.type == "cuda"
+        self._tell(
+            StepEvent(
+                epoch=epoch,
+                iteration=iteration + 1,
+                iterations=self.iterations,
+                step=state.step,
+                steps=self.steps,
+                lr=float(state.schedule.get_last_lr()[0]),
+                losses=values,
+                averages=averages,
+                step_ms=step_ms,
+                step_ms_average=step_ms_average,
+                data_ms=data_ms,
+                data_ms_average=data_ms_average,
+                max_memory_mb=torch.cuda.max_memory_allocated(workers.device) / 2**20 if cuda else 0.0,
+                eta_s=1e-3 * step_ms_average * (self.steps - state.step),
             )
-        return values
+        )
 
-    def _report(self, losses: dict[str, float], step_ms: float) -> None:
-        lr = float(self.state.schedule.get_last_lr()[0])
-        self.history.add_step(self.state.step, losses, lr, step_ms)
-        self.listener(Progress(self.state.step, self.config.solver.steps, losses, lr, step_ms))
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        """Refuse to go on after a step whose loss was no number; the sums since the last look remember it."""
+        if self.config.solver.on_nan == "skip" or losses["loss"] - losses["loss"] == 0:
+            return
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        raise TrainingError(
+            f"step {self.state.step}: the loss is not a number ({shown}); the last good state is in "
+            f"{self.files.directory}; lower solver.lr, set solver.grad_clip, use solver.precision=bf16 "
+            "or solver.on_nan=skip"
+        )
 
     def _evaluate(self) -> None:
         state = self.state
         average = state.average.module
         assert isinstance(average, SegmentationModel)
-        matrix = self._matrix = evaluate(average, self.val_set, self.device)
-        miou = matrix.mean_iou()
-        improved = miou > state.best_miou
+        began = time.perf_counter()
+        matrix, samples = evaluate(average, self.val_set, self.preprocess, self.workers, samples=SHOWN_SAMPLES)
+        self._matrix = matrix
+        miou, before = matrix.mean_iou(), state.best_miou
+        improved = miou > before
         if improved:
             state.best_miou = miou
-            save_checkpoint(self.config.output / "best.pth", self._checkpoint(matrix), half=True)
-        self.history.add_evaluation(state.step, matrix.to_json(self.labels.names), improved)
-        lr = float(state.schedule.get_last_lr()[0])
-        self.listener(Progress(state.step, self.config.solver.steps, {}, lr, 0.0, matrix, improved))
+            if self.workers.is_main:
+                self.files.save_best(state, matrix)
+        epoch, seconds = (state.step - 1) // self.iterations, time.perf_counter() - began
+        self._tell(EvaluationEvent(epoch, state.step, self.steps, matrix, before, improved, samples, seconds))
 
     def _save_last(self) -> None:
-        output = self.config.output
-        save_checkpoint(output / "last.pth", self._checkpoint(self._matrix), half=True)
-        save_state(output / "resume.pth", self.state, self._fingerprint)
-        self.history.save()
+        if self._sums is not None:  # a state is saved that is known to be good
+            self._check_finite({"loss": float(self._sums[0])})
+        if self.workers.is_main:
+            self.files.save_last(self.state, self._matrix)
+        self.workers.barrier()
 
-    def _checkpoint(self, matrix: ConfusionMatrix | None) -> Checkpoint:
-        average = self.state.average.module
-        assert isinstance(average, SegmentationModel)
-        metrics: dict[str, Any] = {} if matrix is None else {"val": matrix.to_json(self.labels.names)}
-        return Checkpoint(
-            model=build.stored_spec(self.model_spec),
-            preprocess=self.preprocess,
-            postprocess=PostprocessSpec(),
-            labels=self.labels,
-            state_dict=average.state_dict(),
-            metrics=metrics,
-            provenance=self._provenance(),
+    def _tell_start(self) -> None:
+        self._tell(
+            StartEvent(
+                device=self.workers.device.type,
+                world_size=self.workers.world_size,
+                step=self.state.step,
+                steps=self.steps,
+                train_images=len(self.train_set),
+                val_images=len(self.val_set),
+                skipped=getattr(self.train_set, "skipped", 0) + getattr(self.val_set, "skipped", 0),
+                parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            )
         )
 
-    def _provenance(self) -> dict[str, Any]:
-        """Say how the weights came about, without paths of the machine that made them."""
-        config = json.loads(self.config.model_dump_json(exclude={"output", "device", "data"}))
-        options = config["model"]["options"]
-        if "pretrained" in options:
-            options["pretrained"] = Path(options["pretrained"]).name
-        return {
-            "made_by": "seg-train",
-            "step": self.state.step,
-            "torch": torch.__version__,
-            "train_images": len(self.train_set),
-            "val_images": len(self.val_set),
-            "config": config,
-        }
-
-    def _open_output(self, restart: bool) -> None:
-        output = self.config.output
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{output}: the output directory cannot be made ({error.strerror})") from None
-        resume = output / "resume.pth"
-        if resume.exists() and not restart:
-            load_state(resume, self.state, self._fingerprint)
-            self.history.load(self.state.step)
+    def _tell(self, event: Event) -> None:
+        if self.workers.is_main:
+            self.files.history(event)
+            self._listener(event)
 
 
-def fingerprint(config: TrainConfig) -> str:
-    """Return what must be equal for a run to be resumed: all that shapes its weights, no paths or intervals."""
-    kept = config.model_dump_json(
-        exclude={
-            "output": True,
-            "device": True,
-            "log_every": True,
-            "save_every": True,
-            "data": {"workers", "cache", "train", "val"},
-        }
-    )
-    return hashlib.sha256(kept.encode()).hexdigest()
+class _Clock:
+    """Measure steps between looks, and how much of them was spent waiting for data."""
+
+    def __init__(self, step: int) -> None:
+        self.restart(step)
+
+    def restart(self, step: int) -> None:
+        """Begin anew at `step`, after something that was no training."""
+        self._step, self._began, self._waited = step, time.perf_counter(), 0.0
+
+    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Return `batches` with the wait for each counted."""
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self._waited += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def lap(self, step: int) -> tuple[int, float, float]:
+        """Return the steps since the last look and their mean time and wait in ms; begin the next lap."""
+        steps = max(1, step - self._step)
+        step_ms = 1e3 * (time.perf_counter() - self._began) / steps
+        data_ms = 1e3 * self._waited / steps
+        self.restart(step)
+        return steps, step_ms, data_ms

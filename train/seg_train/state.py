@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +11,37 @@ from torch import nn
 
 from seg_core.errors import CheckpointError
 from seg_core.models.weights_file import read_weights_file, write_weights_file
+from seg_train.averages import RunningAverages
 
 STATE_FORMAT = "segproof.training"
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass
 class RunState:
-    """Everything of a run that changes with its steps."""
+    """Everything of a run that changes with its steps. `extra` is what learns beside the network, if anything."""
 
     model: nn.Module
     average: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     scaler: torch.amp.GradScaler
+    extra: nn.Module | None = None
+    averages: RunningAverages = field(default_factory=RunningAverages)
     step: int = 0
     best_miou: float = -1.0
 
     def parts(self) -> dict[str, Any]:
         """Return the objects that have a state dict, by name."""
-        return {
+        parts = {
             "model": self.model,
             "average": self.average,
             "optimizer": self.optimizer,
             "schedule": self.schedule,
             "scaler": self.scaler,
+            "averages": self.averages,
         }
+        return parts if self.extra is None else {**parts, "extra": self.extra}
 
 
 def save_state(path: Path, state: RunState, fingerprint: str) -> None:

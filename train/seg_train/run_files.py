@@ -1,0 +1,121 @@
+"""What a run leaves in its output directory: best.pth, last.pth, resume.pth and history.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seg_core.config.schema import TrainConfig
+from seg_core.errors import SegError
+from seg_core.labels import LabelSet
+from seg_core.metrics import ConfusionMatrix
+from seg_core.models.checkpoint import Checkpoint, save_checkpoint
+from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
+from seg_train import build
+from seg_train.history import History
+from seg_train.state import RunState, load_state, save_state
+
+
+class RunFiles:
+    """Write and read the files of one run. Each is replaced as a whole: killed at any moment, the older one stays."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: ModelSpec,
+        preprocess: PreprocessSpec,
+        labels: LabelSet,
+        images: tuple[int, int],
+    ) -> None:
+        """Keep what goes into checkpoints; `images` counts those of training and of validation."""
+        self.config = config
+        self.directory = config.output
+        self.history = History(config.output / "history.json", labels.names)
+        self._model = build.stored_spec(model)
+        self._preprocess = preprocess
+        self._labels = labels
+        self._images = images
+        self._fingerprint = fingerprint(config)
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation mIoU, weights in half precision."""
+        return self.directory / "best.pth"
+
+    def open(self, state: RunState, restart: bool, writes: bool) -> None:
+        """Make the directory where this process `writes`, and without `restart` take up an earlier state there.
+
+        Raises SegError when it cannot be made, CheckpointError as `load_state` does.
+        """
+        if writes:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SegError(
+                    f"{self.directory}: the output directory cannot be made ({error.strerror}); set another `output`"
+                ) from None
+        resume = self.directory / "resume.pth"
+        if resume.exists() and not restart:
+            load_state(resume, state, self._fingerprint)
+
+    def save_best(self, state: RunState, matrix: ConfusionMatrix) -> None:
+        """Write best.pth; raises CheckpointError when the disk refuses, the older one being kept."""
+        save_checkpoint(self.best, self._checkpoint(state, matrix), half=True)
+
+    def save_last(self, state: RunState, matrix: ConfusionMatrix | None) -> None:
+        """Write history.json, last.pth and resume.pth, in this order: the history never ends before the state."""
+        self.history.save()
+        save_checkpoint(self.directory / "last.pth", self._checkpoint(state, matrix), half=True)
+        save_state(self.directory / "resume.pth", state, self._fingerprint)
+
+    def _checkpoint(self, state: RunState, matrix: ConfusionMatrix | None) -> Checkpoint:
+        average = state.average.module
+        assert isinstance(average, torch.nn.Module)
+        metrics: dict[str, Any] = {} if matrix is None else {"val": matrix.to_json(self._labels.names)}
+        return Checkpoint(
+            model=self._model,
+            preprocess=self._preprocess,
+            postprocess=PostprocessSpec(),
+            labels=self._labels,
+            state_dict=average.state_dict(),
+            metrics=metrics,
+            provenance=self._provenance(state.step),
+        )
+
+    def _provenance(self, step: int) -> dict[str, Any]:
+        """Say how the weights came about, without paths of the machine that made them."""
+        config = json.loads(self.config.model_dump_json(exclude={"output", "device", "data"}))
+        options = config["model"]["options"]
+        if "pretrained" in options:
+            options["pretrained"] = Path(options["pretrained"]).name
+        if config["model"]["weights"] is not None:
+            config["model"]["weights"] = Path(config["model"]["weights"]).name
+        config["distill"]["teacher"] = [Path(path).name for path in self.config.distill.teacher]
+        return {
+            "made_by": "seg-train",
+            "step": step,
+            "torch": torch.__version__,
+            "train_images": self._images[0],
+            "val_images": self._images[1],
+            "config": config,
+        }
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """Return what must be equal for a run to be resumed: all that shapes its weights, no paths or intervals."""
+    kept = config.model_dump_json(
+        exclude={
+            "output": True,
+            "device": True,
+            "log_every": True,
+            "save_every": True,
+            "tensorboard": True,
+            "data": {"workers", "cache", "train", "val"},
+            "solver": {"compile"},
+        }
+    )
+    return hashlib.sha256(kept.encode()).hexdigest()
