@@ -86,7 +86,7 @@ class PriorMaker:
         for label in rng.choice(present, min(_MORPHED_CLASSES, present.size), replace=False):
             radius = max(1, round(self.options.morph_px * float(rng.random()) ** 2))
             grows = rng.random() < 0.5
-            inside = cv2.compare(prior, int(label), cv2.CMP_EQ)
+            inside = (prior == label).view(np.uint8)
             left, top, width, height = cv2.boundingRect(inside)
             # Most classes are small: all of this happens in and around their box alone.
             near = (
@@ -104,7 +104,7 @@ def _present(prior: UInt8) -> npt.NDArray[np.int64]:
 
 
 def _grow(prior: UInt8, inside: npt.NDArray[Any], label: int, kernel: npt.NDArray[Any]) -> None:
-    """Let the pixels `inside` (255, others 0) of `prior` take their surroundings, in place."""
+    """Let the pixels `inside` (1, others 0) of `prior` take their surroundings, in place."""
     prior[cv2.dilate(inside, kernel) != 0] = label
 
 
