@@ -1,0 +1,66 @@
+"""What the page must find on a drawn picture before it trusts a backend, computed here by the Python runtime."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.geometry import Geometry, Roi
+from seg_core.manifest import Manifest
+from seg_core.postprocessing import Postprocessor
+from seg_core.preprocessing import Preprocessor
+from seg_core.runners import open_runner
+from seg_core.spec import PostprocessSpec
+
+UInt8 = npt.NDArray[np.uint8]
+
+#: Small, so that the contract's own resize makes a smooth picture of it. `web/src/protocol.js` has the same.
+SEED, SOURCE_HW = 20, (12, 9)
+
+
+def draw_picture(seed: int, size_hw: tuple[int, int]) -> UInt8:
+    """Return BGR uint8 (H, W, 3) by the generator of the golden vectors (`mobile_demo/vectors`)."""
+    state, drawn = seed, []
+    for _ in range(size_hw[0] * size_hw[1] * 3):
+        state ^= (state << 13) & 0xFFFFFFFF
+        state ^= state >> 17
+        state ^= (state << 5) & 0xFFFFFFFF
+        drawn.append(state >> 24)
+    return np.array(drawn, np.uint8).reshape(*size_hw, 3)
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return the 64-bit FNV-1a hash as 16 hexadecimal digits."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def compute_golden(artifact: Path, manifest: Manifest) -> str:
+    """Return JSON: the picture's seed and size, its tensor's hash, and base64 of the labels at network size.
+
+    Raises ArtifactError when the artifact does not run, MissingDependencyError when its runtime is not installed.
+    """
+    tensor = Preprocessor(manifest.preprocess)(draw_picture(SEED, SOURCE_HW)).tensor
+    runner = open_runner(artifact, manifest)
+    try:
+        outputs = runner.run({manifest.inputs[0].name: tensor})
+    finally:
+        runner.close()
+    size_hw = manifest.preprocess.size_hw
+    whole = Geometry(size_hw, Roi(0, 0, *size_hw), size_hw, (0, 0), size_hw)
+    output = manifest.outputs[0]
+    labels = Postprocessor(PostprocessSpec("labels"))(outputs[output.name], output, whole)
+    little_endian = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+    golden = {
+        "seed": SEED,
+        "source_hw": SOURCE_HW,
+        "tensor_fnv1a64": hash_bytes(little_endian.tobytes()),
+        "labels": base64.b64encode(labels.tobytes()).decode(),
+    }
+    return json.dumps(golden)

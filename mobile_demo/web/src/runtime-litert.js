@@ -1,0 +1,35 @@
+// LiteRT.js behind the interface that worker.js wants.
+
+/** @typedef {import('./protocol.js').Runtime} Runtime */
+/** @typedef {import('./protocol.js').OpenRequest} OpenRequest */
+
+/**
+ * Open a TFLite artifact.
+ * @param {OpenRequest} request
+ * @returns {Promise<Runtime>}
+ */
+export async function openLiteRt({ bytes, manifest, backend, threads, runtime }) {
+  const litert = /** @type {typeof import('@litertjs/core')} */ (await import(new URL('index.js', runtime).href));
+  await litert.loadLiteRt(new URL('wasm/', runtime).href, { threads: threads > 1 });
+  const model = await litert.loadAndCompile(new Uint8Array(bytes), {
+    accelerator: backend === 'webgpu' ? 'webgpu' : 'wasm',
+    ...(backend === 'webgpu' ? {} : { cpuOptions: { numThreads: threads } }),
+  });
+  const [{ dtype, shape }] = manifest.inputs;
+  if (dtype !== 'float32') throw new Error(`${manifest.artifact.file}: this page feeds float32 to LiteRT, not ${dtype}`);
+  return {
+    async run(tensor) {
+      const input = new litert.Tensor(/** @type {Float32Array} */ (tensor), shape);
+      /** @type {import('@litertjs/core').Tensor[]} */
+      let results = [];
+      try {
+        results = await model.run([input]);
+        // A copy: the memory of the tensor is given back below.
+        return /** @type {import('./postprocess.js').Values} */ ((await results[0].data()).slice());
+      } finally {
+        for (const each of [input, ...results]) each.delete();
+      }
+    },
+    close: async () => model.delete(),
+  };
+}
