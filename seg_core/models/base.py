@@ -61,7 +61,9 @@ class SegmentationModel(nn.Module):
         groups: dict[str, list[Parameter]] = {"encoder": [], "decoder": [], "heads": []}
         heads = (*self.head_modules, *self.auxiliary_modules)
         for name, parameter in self.named_parameters():
-            part = "heads" if _lies_in(name, heads) else "decoder" if _lies_in(name, self.decoder_modules) else "encoder"
+            part = (
+                "heads" if _lies_in(name, heads) else "decoder" if _lies_in(name, self.decoder_modules) else "encoder"
+            )
             groups[part].append(parameter)
         return groups
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seg_core.models.base import SegmentationModel
 from seg_core.models.bisenet_tasks import COINCHEUNG_ORIGIN, COINCHEUNG_TASKS, FACE_ORIGIN, FACE_TASKS
-from seg_core.models.blocks import separate_convolutions
+from seg_core.models.blocks import ScoreHead, separate_convolutions
 from seg_core.models.encoders import Encoder, create_encoder
 from seg_core.models.published_form import PUBLISHED, PublishedForm
 from seg_core.spec.model import OptionValue
@@ -26,6 +26,9 @@ FEATURE_STRIDE = 8
 
 #: Width of both paths' results.
 _PLANES = 128
+
+#: Hidden width of the edge head.
+EDGE_CHANNELS = 64
 
 
 class ConvBnRelu(nn.Module):
@@ -172,11 +175,15 @@ class BiSeNetV1(SegmentationModel):
             face-parsing network does; masks move by up to half a cell (4 pixels) towards the borders otherwise.
         separable: Whether 3x3 convolutions outside the ResNet are depthwise-separable, all but those that read the
             image. No published weights fit then.
+        edge_head: Whether a further head tells where classes meet, from the spatial path or what stands in for it
+            (for training).
     """
 
     # Below 1/8 odd sizes round up and features are repeated back, which no published size needs.
     size_divisor = FEATURE_STRIDE
-    auxiliary_modules = ("conv_out16", "conv_out32")
+    auxiliary_modules = ("conv_out16", "conv_out32", "edge_head")
+    decoder_modules = ("cp.arm16", "cp.arm32", "cp.conv_head16", "cp.conv_head32", "cp.conv_avg", "ffm")
+    head_modules = ("conv_out",)
 
     def __init__(
         self,
@@ -189,6 +196,7 @@ class BiSeNetV1(SegmentationModel):
         upsample: bool = True,
         align_corners: bool = False,
         separable: bool = False,
+        edge_head: bool = False,
     ) -> None:
         super().__init__()
         self.output_stride = 1 if upsample else FEATURE_STRIDE
@@ -199,6 +207,9 @@ class BiSeNetV1(SegmentationModel):
         self.conv_out = Head(2 * _PLANES, 256, num_classes, bias=not face)
         self.conv_out16 = Head(_PLANES, 64, num_classes, bias=not face) if aux_head else None
         self.conv_out32 = Head(_PLANES, 64, num_classes, bias=not face) if aux_head else None
+        self.edge_head: ScoreHead | None = None
+        if edge_head:
+            self.edge_head = ScoreHead(self.cp.resnet.channels[2] if face else _PLANES, EDGE_CHANNELS, 1)
         initialise(self)
         if separable:
             for part in (*self.cp.children(), *self.children()):
@@ -210,26 +221,29 @@ class BiSeNetV1(SegmentationModel):
             return logits
         return F.interpolate(logits, size=image.shape[-2:], mode="bilinear", align_corners=self.align_corners)
 
-    def _features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the main and the two auxiliary heads read, at 1/8, 1/8 and 1/16."""
+    def _features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the main, the two auxiliary and the edge head read, at 1/8, 1/8, 1/16 and 1/8."""
         eighth, fine, coarse = self.cp(image)
-        return self.ffm(eighth if self.sp is None else self.sp(image), fine), fine, coarse
+        spatial = eighth if self.sp is None else self.sp(image)
+        return self.ffm(spatial, fine), fine, coarse, spatial
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the main logits (N, num_classes, H, W), or (N, num_classes, H / 8, W / 8) without `upsample`."""
         return self._to_output_size(self.conv_out(self._features(image)[0]), image)
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of "main" and, where those heads exist, "aux16" and "aux32"."""
+        """Return the logits of "main" and, where those heads exist, "aux16" and "aux32"; "edge" is at 1/8."""
         return self.forward_features(image)[0]
 
     def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return what `forward_heads` does, and what the main head reads: both paths fused, at 1/8."""
-        fused, fine, coarse = self._features(image)
+        fused, fine, coarse, spatial = self._features(image)
         heads = {"main": self._to_output_size(self.conv_out(fused), image)}
         if self.conv_out16 is not None and self.conv_out32 is not None:
             heads["aux16"] = self._to_output_size(self.conv_out16(fine), image)
             heads["aux32"] = self._to_output_size(self.conv_out32(coarse), image)
+        if self.edge_head is not None and self.training:
+            heads["edge"] = self.edge_head(spatial)
         return heads, fused
 
 
@@ -240,10 +254,17 @@ def bisenet_v1(
     aux_head: bool = True,
     upsample: bool = True,
     separable: bool = False,
+    edge_head: bool = False,
 ) -> BiSeNetV1:
     """Build BiSeNet with a ResNet-18 context path: 13.3 M parameters without the auxiliary heads."""
     return BiSeNetV1(
-        num_classes, in_channels, pretrained=pretrained, aux_head=aux_head, upsample=upsample, separable=separable
+        num_classes,
+        in_channels,
+        pretrained=pretrained,
+        aux_head=aux_head,
+        upsample=upsample,
+        separable=separable,
+        edge_head=edge_head,
     )
 
 
@@ -254,6 +275,7 @@ def bisenet_v1_resnet34(
     aux_head: bool = True,
     upsample: bool = True,
     separable: bool = False,
+    edge_head: bool = False,
 ) -> BiSeNetV1:
     """Build BiSeNet with a ResNet-34 context path: 23.4 M parameters without the auxiliary heads."""
     return BiSeNetV1(
@@ -264,6 +286,7 @@ def bisenet_v1_resnet34(
         aux_head=aux_head,
         upsample=upsample,
         separable=separable,
+        edge_head=edge_head,
     )
 
 
@@ -275,6 +298,7 @@ def bisenet_v1_face(
     upsample: bool = True,
     align_corners: bool = False,
     separable: bool = False,
+    edge_head: bool = False,
 ) -> BiSeNetV1:
     """Build the BiSeNet that face-parsing applications use: ResNet-18 and no spatial path, 13.2 M parameters."""
     return BiSeNetV1(
@@ -286,6 +310,7 @@ def bisenet_v1_face(
         upsample=upsample,
         align_corners=align_corners,
         separable=separable,
+        edge_head=edge_head,
     )
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from seg_core.errors import ConfigError
 from seg_core.models.base import SegmentationModel
 from seg_core.models.bisenet_tasks import COINCHEUNG_ORIGIN, COINCHEUNG_TASKS
-from seg_core.models.bisenet_v1 import ConvBnRelu, initialise, repeat
-from seg_core.models.blocks import separate_convolutions
+from seg_core.models.bisenet_v1 import EDGE_CHANNELS, ConvBnRelu, initialise, repeat
+from seg_core.models.blocks import ScoreHead, separate_convolutions
 from seg_core.models.published_form import PUBLISHED, PublishedForm
 from seg_core.spec.model import OptionValue
 
@@ -223,10 +223,14 @@ class BiSeNetV2(SegmentationModel):
             they stay at 1/8, and those of the booster heads at 1/2, 1/4, 1/8 and 1/16.
         separable: Whether 3x3 convolutions are depthwise-separable, all but those that read the image. No
             published weights fit then.
+        edge_head: Whether a further head tells where classes meet, from the detail branch (for training).
     """
 
     size_divisor = FEATURE_STRIDE
-    auxiliary_modules = ("aux2", "aux3", "aux4", "aux5_4")
+    booster_heads = ("aux2", "aux3", "aux4", "aux5_4")
+    auxiliary_modules = (*booster_heads, "edge_head")
+    decoder_modules = ("bga",)
+    head_modules = ("head",)
 
     def __init__(
         self,
@@ -237,6 +241,7 @@ class BiSeNetV2(SegmentationModel):
         aux_head: bool = True,
         upsample: bool = True,
         separable: bool = False,
+        edge_head: bool = False,
     ) -> None:
         super().__init__()
         if width < 0.25 or depth < 1:
@@ -251,9 +256,10 @@ class BiSeNetV2(SegmentationModel):
         )
         self.bga = GuidedAggregation(detail[2])
         self.head = Head(detail[2], _HEAD_WIDTH, num_classes, FEATURE_STRIDE)
-        for index, name in enumerate(self.auxiliary_modules):
+        for index, name in enumerate(self.booster_heads):
             head = Head(semantic[index], _AUXILIARY_WIDTH, num_classes, 4 << index, auxiliary=True)
             setattr(self, name, head if aux_head else None)
+        self.edge_head = ScoreHead(detail[2], EDGE_CHANNELS, 1) if edge_head else None
         initialise(self)
         if separable:
             separate_convolutions(self)
@@ -272,19 +278,21 @@ class BiSeNetV2(SegmentationModel):
         return self._main(self.bga(self.detail(image), semantic))
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of "main" and, where those heads exist, of "aux2" to "aux5_4", finest first."""
+        """Return the logits of "main" and, where those heads exist, of "aux2" to "aux5_4", finest first, and "edge"."""
         return self.forward_features(image)[0]
 
     def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return what `forward_heads` does, and what the main head reads: both branches aggregated, at 1/8."""
-        features, (height, width) = self.segment(image), image.shape[-2:]
-        fused = self.bga(self.detail(image), features[-1])
+        features, detail, (height, width) = self.segment(image), self.detail(image), image.shape[-2:]
+        fused = self.bga(detail, features[-1])
         heads = {"main": self._main(fused)}
-        for name, feature in zip(self.auxiliary_modules, features, strict=False):
+        for name, feature in zip(self.booster_heads, features, strict=False):
             head = getattr(self, name)
             if head is not None:
                 # Below 1/8 odd sizes had been rounded up: what that added on the right and at the bottom goes.
                 heads[name] = self._to_output_size(head(feature), head.stride)[..., :height, :width]
+        if self.edge_head is not None and self.training:
+            heads["edge"] = self.edge_head(detail)
         return heads, fused
 
 
@@ -294,14 +302,26 @@ def _scaled(planes: int, width: float) -> int:
 
 
 def bisenet_v2(
-    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+    num_classes: int,
+    in_channels: int = 3,
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
+    edge_head: bool = False,
 ) -> BiSeNetV2:
     """Build BiSeNetV2 as published: 3.4 M parameters without the heads that training alone needs."""
-    return BiSeNetV2(num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable)
+    return BiSeNetV2(
+        num_classes, in_channels, aux_head=aux_head, upsample=upsample, separable=separable, edge_head=edge_head
+    )
 
 
 def bisenet_v2_large(
-    num_classes: int, in_channels: int = 3, aux_head: bool = True, upsample: bool = True, separable: bool = False
+    num_classes: int,
+    in_channels: int = 3,
+    aux_head: bool = True,
+    upsample: bool = True,
+    separable: bool = False,
+    edge_head: bool = False,
 ) -> BiSeNetV2:
     """Build BiSeNetV2-Large: alpha 2.0 and d 3.0 (the paper's generalisation to large models), 17.5 M parameters.
 
@@ -309,7 +329,14 @@ def bisenet_v2_large(
     both branches and the aggregation, depth counts the stride-1 gather-and-expansion layers.
     """
     return BiSeNetV2(
-        num_classes, in_channels, width=2.0, depth=3, aux_head=aux_head, upsample=upsample, separable=separable
+        num_classes,
+        in_channels,
+        width=2.0,
+        depth=3,
+        aux_head=aux_head,
+        upsample=upsample,
+        separable=separable,
+        edge_head=edge_head,
     )
 
 

@@ -96,12 +96,15 @@ class DeepLabV3Plus(SegmentationModel):
         point_fc_dim: Width of its hidden layers.
         point_num_fc: Number of its hidden layers.
         pretrained: Weights of the encoder: "imagenet", a file's path, or nothing.
+        edge_head: Whether a further head tells where classes meet, from the encoder's P2 (for training).
 
     Raises ConfigError when the encoder cannot give the output stride, a number is not positive, a name is unknown or
     PointRend is to leave the logits at 1/4.
     """
 
-    auxiliary_modules = ("aux",)
+    auxiliary_modules = ("aux", "edge_head")
+    decoder_modules = ("neck", "aspp", "detail", "fuse")
+    head_modules = ("classifier", "point_rend")
 
     def __init__(
         self,
@@ -125,6 +128,7 @@ class DeepLabV3Plus(SegmentationModel):
         point_fc_dim: int = 256,
         point_num_fc: int = 3,
         pretrained: str = "",
+        edge_head: bool = False,
     ) -> None:
         super().__init__()
         if decoder_channels < 1:
@@ -150,6 +154,7 @@ class DeepLabV3Plus(SegmentationModel):
         )
         self.classifier = nn.Conv2d(decoder_channels, num_classes, 1)
         self.aux = ScoreHead(p2_channels, AUXILIARY_CHANNELS, num_classes, norm, separable) if aux_head else None
+        self.edge_head = ScoreHead(p2_channels, AUXILIARY_CHANNELS, 1, norm, separable) if edge_head else None
         self.point_rend: PointRend | None = None
         if point_rend:
             if not upsample:
@@ -182,7 +187,7 @@ class DeepLabV3Plus(SegmentationModel):
         return self._main_heads(self._decode(features), features[0])["main"]
 
     def forward_heads(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the logits of "main", "points" (see `point_rend`) and, where that head exists, "aux"."""
+        """Return the logits of "main", "points" (see `point_rend`) and, where those heads exist, "aux" and "edge"."""
         return self.forward_features(image)[0]
 
     def forward_features(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -192,6 +197,8 @@ class DeepLabV3Plus(SegmentationModel):
         heads = self._main_heads(decoded, features[0])
         if self.aux is not None:
             heads["aux"] = self._to_output_size(self.aux(features[0]))
+        if self.edge_head is not None and self.training:
+            heads["edge"] = self.edge_head(features[0])
         return heads, decoded
 
     def check_size(self, size_hw: tuple[int, int]) -> None:

@@ -51,7 +51,7 @@ def batch(network):
 
 
 def make_parts(network):
-    loss = SegmentationLoss(LossSection(), ignore_index=255)
+    loss = SegmentationLoss(LossSection(), ignore_index=255, num_classes=NUM_CLASSES)
     return loss, build_optimizer(network, SolverSection(steps=MOST_STEPS, lr=1e-3), fused=False)
 
 

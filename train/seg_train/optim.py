@@ -1,57 +1,105 @@
-"""Optimiser, learning-rate schedule and moving average, from torch itself."""
+"""Optimisers by name, and the groups of parameters they treat differently."""
 
 from __future__ import annotations
 
-import math
+import difflib
+import importlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from seg_core.config.schema import SolverSection
+from seg_core.errors import ConfigError
+from seg_core.models import SegmentationModel
+from seg_core.models.vision_libraries import load_timm
+from seg_train.average import build_average
+from seg_train.schedules import build_schedule
 
-Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
+__all__ = ["build_average", "build_optimizer", "build_schedule", "list_optimizers", "parameter_groups"]
+
+Group = dict[str, Any]
+
+#: Torch's own, which have a fused CUDA step. All others are timm's.
+_TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "nesterov": lambda groups, **options: torch.optim.SGD(groups, nesterov=True, **options),
+}
+_WITH_MOMENTUM = ("sgd", "nesterov")
 
 
-def build_optimizer(model: nn.Module, options: SolverSection, fused: bool) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov and Hutter 2019) with weight decay on matrices and kernels alone.
+def build_optimizer(
+    model: nn.Module, options: SolverSection, fused: bool, extra: Sequence[nn.Parameter] = ()
+) -> torch.optim.Optimizer:
+    """Return the optimiser `options.optimizer` over all parameters of `model` that learn.
 
-    Biases and normalisation parameters (one axis) do not decay. `fused` asks for the one-kernel step of CUDA.
+    Args:
+        model: The network; the rates of its parts differ where it is a SegmentationModel.
+        options: `lr` and the factors of its parts, `weight_decay`, `momentum` for those that have one.
+        fused: Whether torch's own take their step in one CUDA kernel.
+        extra: Parameters outside the model, which learn at the heads' rate.
+
+    Raises ConfigError naming the nearest when the name is unknown.
     """
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=options.lr, fused=fused)
+    groups = parameter_groups(model, options, extra)
+    name = _plain(options.optimizer)
+    if name in _TORCH:
+        momentum = {"momentum": options.momentum} if name in _WITH_MOMENTUM else {}
+        return _TORCH[name](groups, lr=options.lr, fused=fused, **momentum)
+    known = list_optimizers()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "adamw, sgd and adabelief are usual"
+        raise ConfigError(f"solver.optimizer: unknown optimiser {options.optimizer!r}; {hint}")
+    return _create_timm(name, groups, options)
 
 
-def build_schedule(optimizer: torch.optim.Optimizer, options: SolverSection) -> torch.optim.lr_scheduler.LambdaLR:
-    """Return linear warm-up to the full rate, then half a cosine to 0 at the last step."""
-    warmup = min(options.warmup_steps, options.steps // 2)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        progress = (step - warmup) / max(1, options.steps - warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+def list_optimizers() -> list[str]:
+    """Return the names that `SolverSection.optimizer` may have; case, "_" and "-" do not count there."""
+    return [*_TORCH, *(name for name in _timm_names("a list of optimisers") if name not in _TORCH)]
 
 
-def build_average(model: nn.Module, decay: float) -> AveragedModel:
-    """Return the exponential moving average of `model`, BatchNorm statistics included.
+def parameter_groups(model: nn.Module, options: SolverSection, extra: Sequence[nn.Parameter] = ()) -> list[Group]:
+    """Return the groups of an optimiser: by rate, and by whether the weights decay.
 
-    The decay grows from 0 as (1 + n) / (10 + n) up to `decay`, so that a short run is not judged by its
-    initial weights.
+    Biases and what normalises (one axis or none) do not decay. Parts of the same rate share their groups.
     """
+    factors = {"encoder": options.lr_encoder, "decoder": options.lr_decoder, "heads": options.lr_heads}
+    parts = model.parameter_groups() if isinstance(model, SegmentationModel) else {"": list(model.parameters())}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for part, parameters in [*parts.items(), ("heads", extra)]:
+        for parameter in parameters:
+            if parameter.requires_grad:
+                groups.setdefault((factors.get(part, 1.0), parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": parameters, "lr": options.lr * factor, "weight_decay": options.weight_decay if decays else 0.0}
+        for (factor, decays), parameters in groups.items()
+    ]
 
-    @torch.no_grad()
-    def average(averaged: Tensors, current: Tensors, count: torch.Tensor | int) -> None:
-        steps = int(count)
-        weight = 1 - min(decay, (1 + steps) / (10 + steps))
-        if averaged[0].is_floating_point():  # torch calls once a device and dtype
-            torch._foreach_lerp_(averaged, current, weight)
-            return
-        for target, source in zip(averaged, current, strict=True):
-            target.copy_(source)
 
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+def _timm_names(feature: str) -> list[str]:
+    """Return timm's optimisers that need no further package and no second derivatives."""
+    timm_optim = _load_timm_optim(feature)
+    infos = [timm_optim.get_optimizer_info(name) for name in timm_optim.list_optimizers()]
+    # A class that is named by a string lies in another package, for CUDA alone.
+    return [info.name for info in infos if not (info.second_order or isinstance(info.opt_class, str))]
+
+
+def _create_timm(name: str, groups: list[Group], options: SolverSection) -> torch.optim.Optimizer:
+    timm_optim = _load_timm_optim(f"optimiser {name!r}")
+    info = timm_optim.get_optimizer_info(name)
+    momentum = {"momentum": options.momentum} if info.has_momentum else {}
+    return timm_optim.get_optimizer_class(name)(groups, lr=options.lr, **momentum)  # type: ignore[no-any-return]
+
+
+def _load_timm_optim(feature: str) -> Any:
+    load_timm(feature)
+    return importlib.import_module("timm.optim")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
