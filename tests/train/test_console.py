@@ -39,10 +39,16 @@ def test_a_step_is_logged_as_the_older_engine_did():
         (["loss", "main"], ["seg_loss"]),
         (["loss", "aux", "main"], ["seg_loss", "aux_loss", "loss"]),
         (["main", "edge", "distill_loss"], ["seg_loss", "edge_loss", "distill_loss"]),
+        (["loss", "main", "grad_norm"], ["seg_loss"]),
     ],
 )
 def test_losses_have_the_names_of_their_heads(losses, labels):
     assert [label for _, label in loss_labels(losses)] == labels
+
+
+def test_what_is_no_loss_keeps_its_name():
+    event = run_events.step(losses={"loss": 1.0, "grad_norm": 3.0}, averages={"grad_norm": 2.0})
+    assert "seg_loss: 1.0000 (1.0000)  grad_norm: 3.0000 (2.0000)  time: " in format_step(event, run_events.NOW)
 
 
 def test_small_rates_and_long_times_stay_readable():

@@ -65,7 +65,7 @@ def _train(config: TrainConfig, restart: bool) -> TrainResult:
 
     if config.tensorboard:
         require_tensorboard()  # before data and network are built, which takes a while
-    listeners: list[Listener] = []
+    listeners: list[Listener] = []  # filled when the trainer has found the labels that they show
     with workers(config.device) as place:
         trainer = Trainer(config, compose(listeners), restart, place)
         with open_listeners(config, trainer.labels) as listener:

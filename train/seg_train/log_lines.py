@@ -14,6 +14,9 @@ from seg_train.events import EndEvent, EvaluationEvent, Event, StartEvent, StepE
 #: How the main head's loss and the sum are called in a log; the loss of every other head is `<head>_loss`.
 _LABELS = {"main": "seg_loss", "loss": "loss"}
 
+#: What is reported with the losses and is none; it is logged under its own name, after them.
+MEASURES = ("grad_norm",)
+
 
 def format_event(event: Event, names: Sequence[str], now: datetime) -> list[str]:
     """Return the lines that say `event`; `names` are those of the classes, `now` the time that is printed.
@@ -32,9 +35,10 @@ def format_event(event: Event, names: Sequence[str], now: datetime) -> list[str]
 def format_step(event: StepEvent, now: datetime) -> str:
     """Return the one line of a logged step, every value followed by its running average in parentheses."""
     width = len(str(event.iterations))
+    measures = [(name, name) for name in MEASURES if name in event.losses]
     losses = [
         f"{label}: {event.losses[name]:.4f} ({event.averages.get(name, event.losses[name]):.4f})"
-        for name, label in loss_labels(event.losses)
+        for name, label in (*loss_labels(event.losses), *measures)
     ]
     parts = (
         f"train epoch: [{event.epoch}]",
@@ -73,7 +77,7 @@ def format_evaluation(event: EvaluationEvent, names: Sequence[str]) -> list[str]
 
 def loss_labels(losses: Iterable[str]) -> list[tuple[str, str]]:
     """Return (name, name in the log) of the losses: main head first, others, and the sum last where it says more."""
-    given = list(losses)
+    given = [name for name in losses if name not in MEASURES]
     if given == ["loss"]:
         return [("loss", "seg_loss")]
     parts = sorted((name for name in given if name != "loss"), key=lambda name: name != "main")

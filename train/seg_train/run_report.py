@@ -23,7 +23,7 @@ from seg_core.visualize import overlay
 from seg_train.curves import Curve, draw_curves
 from seg_train.events import EndEvent, EvaluationEvent, Event, Sample, StartEvent
 from seg_train.history import History
-from seg_train.log_lines import loss_labels
+from seg_train.log_lines import MEASURES, loss_labels
 from seg_train.pictures import draw_confusion
 
 UInt8 = npt.NDArray[np.uint8]
@@ -144,6 +144,7 @@ def _charts(history: History) -> str:
     names = list(dict.fromkeys(name for row in steps for name in row if name not in _NO_LOSS))
     losses = [_curve(label, steps, name) for name, label in loss_labels(names)]
     scores = [("mIoU", "miou"), ("Dice", "mean_dice"), ("class accuracy", "mean_accuracy")]
+    measures = [(name, [_curve(name, steps, name)], 0.0) for name in MEASURES if name in names]
     charts = (
         ("Training loss", losses, 0.0),
         ("Validation scores", [_curve(label, evaluations, key) for label, key in scores], None),
@@ -153,6 +154,7 @@ def _charts(history: History) -> str:
             [_curve("step, ms", steps, "step_ms"), _curve("waiting for data, ms", steps, "data_ms")],
             0.0,
         ),
+        *measures,
     )
     return "".join(
         f"<div class='card'><h3>{escape(title)}</h3>{draw_curves(title, curves, floor=floor)}</div>"
