@@ -74,8 +74,13 @@ class TemporalConsistency:
         self._matrix = ConfusionMatrix(num_classes, _UNSEEN)
 
     def update(self, motion: Motion, before: UInt8, after: UInt8) -> None:
-        """Add the labels uint8 (H, W) of two consecutive frames; raises SegError when a label is not a class."""
-        self._matrix.update(after, motion.carry(before))
+        """Add the labels uint8 (H, W) of two consecutive frames; 255 in either means that a pixel does not count.
+
+        Raises SegError when another label is not a class.
+        """
+        unknown = after == _UNSEEN
+        carried = np.where(unknown, np.uint8(_UNSEEN), motion.carry(before))
+        self._matrix.update(np.where(unknown, np.uint8(0), after), carried)
 
     def merge(self, other: TemporalConsistency) -> None:
         """Add the pairs of `other`; raises SegError when it was made for other classes."""

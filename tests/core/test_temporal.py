@@ -84,6 +84,15 @@ def test_what_comes_into_view_does_not_count(scene):
     assert (carried[:, :100] != 255).mean() > 0.95
 
 
+def test_unknown_labels_do_not_count(scene):
+    image, labels = (view(part, 32, 32) for part in scene)
+    before, after = labels.copy(), labels.copy()
+    before[:10], after[-10:] = 255, 255
+    found = score(image, image, before, after)
+    assert found.flicker() == 0.0
+    assert found.to_json()["followed_pixels"] == labels.size - 20 * labels.shape[1]
+
+
 def test_pairs_add_up(scene):
     image, labels = (view(part, 32, 32) for part in scene)
     steady, changed = score(image, image, labels, labels), score(image, image, labels, 2 - labels)
