@@ -10,7 +10,14 @@
  */
 export async function openLiteRt({ bytes, manifest, backend, threads, runtime }) {
   const litert = /** @type {typeof import('@litertjs/core')} */ (await import(new URL('index.js', runtime).href));
-  await litert.loadLiteRt(new URL('wasm/', runtime).href, { threads: threads > 1 });
+  // In a worker its scripts would look for the rest beside the worker's own; Emscripten asks this object instead.
+  const wasm = new URL('wasm/', runtime).href;
+  const locations = {
+    locateFile: (/** @type {string} */ name) => wasm + name,
+    mainScriptUrlOrBlob: `${wasm}litert_wasm_threaded_internal.js`,
+  };
+  Object.assign(self, { Module: locations });
+  await litert.loadLiteRt(wasm, { threads: threads > 1 });
   const model = await litert.loadAndCompile(new Uint8Array(bytes), {
     accelerator: backend === 'webgpu' ? 'webgpu' : 'wasm',
     ...(backend === 'webgpu' ? {} : { cpuOptions: { numThreads: threads } }),
