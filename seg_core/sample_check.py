@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from seg_core.labels import LabelSet
 from seg_core.samples import BadPairError, SamplePair, SampleProblem, load_pair
 
 UInt8 = npt.NDArray[np.uint8]
+Job = TypeVar("Job")
+Done = TypeVar("Done")
 
 #: Called after every pair with how many are done and how many there are.
 Progress = Callable[[int, int], None]
@@ -47,6 +50,13 @@ class SampleReport:
         return f"{len(self.problems)} of {total} left out ({kinds}); first {self.problems[0].message}"
 
 
+def in_threads(work: Callable[[Job], Done], jobs: Sequence[Job], threads: int | None = None) -> Iterator[Done]:
+    """Yield `work` of each of `jobs` in order, done by `threads` at once (one a core by default)."""
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for start in range(0, len(jobs), _IN_FLIGHT):
+            yield from pool.map(work, jobs[start : start + _IN_FLIGHT])
+
+
 def read_samples(
     pairs: Sequence[SamplePair], labels: LabelSet | None = None, threads: int | None = None
 ) -> Iterator[tuple[SamplePair, tuple[UInt8, UInt8] | SampleProblem]]:
@@ -61,10 +71,7 @@ def read_samples(
         except BadPairError as error:
             return error.problem
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for start in range(0, len(pairs), _IN_FLIGHT):
-            some = pairs[start : start + _IN_FLIGHT]
-            yield from zip(some, pool.map(read, some), strict=True)
+    yield from zip(pairs, in_threads(read, pairs, threads), strict=True)
 
 
 def check_samples(

@@ -114,14 +114,7 @@ def load_pair(pair: SamplePair, labels: LabelSet | None = None) -> tuple[UInt8, 
     Raises BadPairError, an ImageError, when a file cannot be read, when the sizes differ (naming both files) or,
     with `labels`, when the mask holds a value that is neither a class nor `labels.ignore_index`.
     """
-    try:
-        image_bgr = load_image(pair.image)
-    except ImageError as error:
-        raise BadPairError(pair.image, "unreadable", str(error)) from None
-    try:
-        mask = _read_mask(pair)
-    except ImageError as error:
-        raise BadPairError(pair.mask, "unreadable", str(error)) from None
+    image_bgr, mask = load_files(pair)
     if pair.kind == "parts":
         image_bgr = _reduce_to(image_bgr, mask.shape)
     if image_bgr.shape[:2] != mask.shape:
@@ -132,11 +125,24 @@ def load_pair(pair: SamplePair, labels: LabelSet | None = None) -> tuple[UInt8, 
             "an image and its mask must have the same size",
         )
     if labels is not None:
-        _check_labels(mask, labels, pair.mask)
+        check_labels(mask, labels, pair.mask)
     return image_bgr, mask
 
 
-def _read_mask(pair: SamplePair) -> UInt8:
+def load_files(pair: SamplePair) -> tuple[UInt8, UInt8]:
+    """Read both files of a pair as they are, (image_bgr, mask), whose sizes may differ; raises BadPairError."""
+    try:
+        image_bgr = load_image(pair.image)
+    except ImageError as error:
+        raise BadPairError(pair.image, "unreadable", str(error)) from None
+    try:
+        mask = _load_index_mask(pair)
+    except ImageError as error:
+        raise BadPairError(pair.mask, "unreadable", str(error)) from None
+    return image_bgr, mask
+
+
+def _load_index_mask(pair: SamplePair) -> UInt8:
     if pair.kind == "parts":
         return compose_parts(pair.mask, pair.parts)
     if pair.kind == "cityscapes_ids":
@@ -152,7 +158,8 @@ def _reduce_to(image_bgr: UInt8, size_hw: tuple[int, ...]) -> UInt8:
     return np.asarray(cv2.resize(image_bgr, (wanted_w, wanted_h), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _check_labels(mask: UInt8, labels: LabelSet, path: Path) -> None:
+def check_labels(mask: UInt8, labels: LabelSet, path: Path) -> None:
+    """Raise BadPairError when the mask at `path` holds a value that is neither a class nor ignored."""
     if int(mask.max()) < labels.num_classes:  # nearly always so, and found in a fraction of a histogram's time
         return
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))

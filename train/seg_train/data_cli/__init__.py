@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from seg_core.cli.command import click
+from seg_train.data_cli.check import check_command
 from seg_train.data_cli.convert import convert_command
+from seg_train.data_cli.crop_by_mask import crop_by_mask_command
+from seg_train.data_cli.preprocess import preprocess_command
 from seg_train.data_cli.rename import rename_command
+from seg_train.data_cli.test_cfg import rehearse_command
 
 _EPILOG = """\b
 Examples:
+  seg-data preprocess CelebAMask-HQ faces --size 512 --split 0.9,0.1
+  seg-data check faces/train --labels celebamask_hq
   seg-data rename-checkpoint 79999_iter.pth face.pth --dry-run
   seg-data rename-checkpoint --help
 """
@@ -18,5 +24,9 @@ def data_command() -> None:
     """Prepare data and checkpoints."""
 
 
+data_command.add_command(check_command)
 data_command.add_command(convert_command)
+data_command.add_command(crop_by_mask_command)
+data_command.add_command(preprocess_command)
 data_command.add_command(rename_command)
+data_command.add_command(rehearse_command)
