@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run, read back from its own files."""
 
+import errno
 import sys
 
 import cv2
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import run_events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from seg_core.errors import MissingDependencyError, SegError
 from seg_train.pictures import draw_confusion, draw_sample
@@ -22,9 +24,9 @@ def read_back(directory):
 
 
 def play(directory, *events):
-    listener = TensorBoardListener(directory, LABELS)
-    for event in (*events, run_events.end(directory)):
-        listener(event)
+    with TensorBoardListener(directory, LABELS) as listener:
+        for event in (*events, run_events.end(directory)):
+            listener(event)
 
 
 def decode(summary):
@@ -67,6 +69,26 @@ def test_without_the_package_the_option_says_what_to_install(tmp_path, monkeypat
     monkeypatch.delattr(torch.utils, "tensorboard", raising=False)
     with pytest.raises(MissingDependencyError, match=r"tensorboard: true.*pip install 'segproof\[train\]'"):
         TensorBoardListener(tmp_path, LABELS)
+
+
+def test_an_interrupted_run_keeps_what_it_logged(tmp_path):
+    listener = TensorBoardListener(tmp_path, LABELS)
+    listener(run_events.start())
+    listener(run_events.step(10))
+    with pytest.raises(KeyboardInterrupt), listener:
+        raise KeyboardInterrupt
+    assert [row.step for row in read_back(tmp_path).Scalars("train/lr")] == [10]
+
+
+def test_a_disk_that_fills_up_is_named(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with TensorBoardListener(tmp_path / "board", LABELS) as listener:
+        listener(run_events.start())
+        monkeypatch.setattr(SummaryWriter, "flush", refuse)
+        with pytest.raises(SegError, match=r"board: TensorBoard's files cannot be written \(No space left on device\)"):
+            listener(run_events.evaluation())
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from seg_core.config.schema import TrainConfig
@@ -25,11 +25,15 @@ def open_listeners(config: TrainConfig, labels: LabelSet) -> Iterator[Listener]:
     output = config.output
     log = LogFile(output / "train.log", labels.names)
     report = ReportListener(output / "report.html", labels, title_of(config), facts_of(config))
-    listeners: list[Listener] = [log, report]
-    if config.tensorboard:
-        listeners.append(TensorBoardListener(output / "tensorboard", labels))
-    with log, ConsoleListener(labels.names) as console:
-        yield compose([console, *listeners])
+    with ExitStack() as stack:
+        listeners: list[Listener] = [
+            stack.enter_context(ConsoleListener(labels.names)),
+            stack.enter_context(log),
+            report,
+        ]
+        if config.tensorboard:
+            listeners.append(stack.enter_context(TensorBoardListener(output / "tensorboard", labels)))
+        yield compose(listeners)
 
 
 def title_of(config: TrainConfig) -> str:

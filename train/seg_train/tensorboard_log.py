@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from seg_core.errors import MissingDependencyError, SegError
 from seg_core.labels import LabelSet
-from seg_train.events import EndEvent, EvaluationEvent, Event, StartEvent, StepEvent
+from seg_train.events import EvaluationEvent, Event, StartEvent, StepEvent
 from seg_train.pictures import draw_confusion, draw_sample
 
 
@@ -25,7 +26,8 @@ class TensorBoardListener:
 
     Scalars: `train/<loss>`, `train/lr`, `train/step_ms`, `train/data_ms`, `train/max_memory_mb`; `val/mIoU`,
     `val/overall_acc`, `val/avg_per_class_acc`, `val/avg_dice`; `iou/<class>`. Images: `samples/<n>` (picture, truth,
-    prediction) and `confusion`. A resumed run hides what its predecessor wrote of the steps that are done again.
+    prediction) and `confusion`. A resumed run hides what its predecessor wrote of the steps that are done again. Use
+    it as a context manager: what is still in memory is written when the run ends, however it ends.
     """
 
     def __init__(self, directory: Path, labels: LabelSet) -> None:
@@ -41,15 +43,32 @@ class TensorBoardListener:
         self._labels = labels
         self._writer: Any = None
 
+    def __enter__(self) -> TensorBoardListener:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is None:
+            return
+        try:
+            self._writer.close()
+        except OSError as refusal:
+            if error is None:  # else the error that is under way is the one to be told
+                raise self._refused(refusal) from None
+
     def __call__(self, event: Event) -> None:
         """Write one event; raises SegError when the disk refuses."""
         try:
             self._write(event)
         except OSError as error:
-            raise SegError(
-                f"{self._directory}: TensorBoard's files cannot be written ({error.strerror}); "
-                "make room, or set tensorboard: false"
-            ) from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> SegError:
+        return SegError(
+            f"{self._directory}: TensorBoard's files cannot be written ({error.strerror}); "
+            "make room, or set tensorboard: false"
+        )
 
     def _write(self, event: Event) -> None:
         if isinstance(event, StartEvent):
@@ -60,8 +79,6 @@ class TensorBoardListener:
         elif isinstance(event, EvaluationEvent):
             self._add_evaluation(event)
             self._writer.flush()
-        elif isinstance(event, EndEvent):
-            self._writer.close()
 
     def _add_step(self, event: StepEvent) -> None:
         scalars = {
