@@ -37,8 +37,8 @@ def refine_scores(log_scores: Float32, image_bgr: UInt8, spec: CrfSpec) -> Float
     """Return the mean-field marginals, float32 (C, h, w) that sum to one over classes.
 
     `log_scores` is float32 (C, h, w), the unary term: logits or log-probabilities, finite, any constant per pixel.
-    `image_bgr` is BGR uint8 (h, w, 3). Neither is changed. `spec.scale` and `spec.label_confidence` are the
-    caller's business. Raises ImageError when the picture does not fit the scores.
+    `image_bgr` is BGR uint8 (h, w, 3). Neither is changed. Both are at `spec.scale` times the network's size, which
+    here only stretches the sigmas. Raises ImageError when the picture does not fit the scores.
     """
     classes, height, width = log_scores.shape
     if image_bgr.shape != (height, width, 3) or image_bgr.dtype != np.uint8:
@@ -85,7 +85,7 @@ class _Smoothness:
 
     def __init__(self, size_hw: tuple[int, ...], spec: CrfSpec) -> None:
         self._size_hw = (size_hw[0], size_hw[1])
-        self._sigma_px = spec.smoothness_sigma_px
+        self._sigma_px = spec.smoothness_sigma_px * spec.scale
         self._norm = self._blur(np.ones(self._size_hw, np.float32))
 
     def mean(self, values: Float32) -> Float32:
@@ -104,8 +104,9 @@ def _features(image_bgr: UInt8, spec: CrfSpec) -> Float32:
     """Return float32 (5, N): row, column, blue, green, red, each in units of its sigma."""
     height, width = image_bgr.shape[:2]
     features = np.empty((5, height, width), np.float32)
-    features[0] = (np.arange(height) / spec.appearance_sigma_px)[:, None]
-    features[1] = np.arange(width) / spec.appearance_sigma_px
+    sigma_px = spec.appearance_sigma_px * spec.scale
+    features[0] = (np.arange(height) / sigma_px)[:, None]
+    features[1] = np.arange(width) / sigma_px
     features[2:] = image_bgr.transpose(2, 0, 1) / np.float32(spec.appearance_sigma_bgr)
     return features.reshape(5, -1)
 

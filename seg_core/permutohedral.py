@@ -129,7 +129,8 @@ def _number_corners(offsets: Int64, ranks: Int64) -> tuple[Int64, Int64, Int64]:
         for remainder in range(dimensions + 1)
     ]
     vertices, numbers = np.unique(np.stack(keys), return_inverse=True)
-    return numbers.reshape(dimensions + 1, -1)[:, simplex], vertices, strides
+    corners = np.ascontiguousarray(numbers.reshape(dimensions + 1, -1)[:, simplex], np.int64)
+    return corners, vertices, strides
 
 
 def _find_neighbours(vertices: Int64, strides: Int64) -> list[tuple[Int64, Int64]]:

@@ -79,8 +79,9 @@ class Postprocessor:
     def finish(self, probabilities: Float32, geometry: Geometry) -> UInt8:
         """Return labels uint8 (H, W) at source size from what `refine` gave."""
         if self.spec.resize == "labels":
+            # Not INTER_NEAREST, which picks up to half a pixel to the top left: edges now lie on those of the picture.
             width_height = geometry.box.size_hw[::-1]
-            labels = cv2.resize(argmax_planes(probabilities), width_height, interpolation=cv2.INTER_NEAREST)
+            labels = cv2.resize(argmax_planes(probabilities), width_height, interpolation=cv2.INTER_NEAREST_EXACT)
             return geometry.place(np.asarray(labels, np.uint8), self.spec.outside_label)
         return self._from_planes(iter(probabilities), geometry)
 

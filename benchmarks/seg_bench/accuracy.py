@@ -17,7 +17,7 @@ from seg_core.manifest import hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Predictor
-from seg_core.samples import list_pairs, load_pair
+from seg_core.samples import SamplePair, list_pairs, load_pair
 from seg_core.spec import PostprocessSpec
 
 At = Literal["network", "source"]
@@ -86,14 +86,12 @@ def evaluate(
 
     At "network" the mask goes to the network's size by INTER_NEAREST through the geometry of its image;
     letterbox padding is ignored and what a centre crop cuts away is not scored. At "source" the label map comes
-    back to the image's size instead, and what was cut away counts as the class `outside_label`. `limit` takes
-    only the first pairs by name. Raises SegError naming the file: a model or a pair that cannot be read, or a mask
-    whose values are not classes of the model.
+    back to the image's size instead, and what was cut away counts as the class `outside_label`; a CRF of the model's
+    contract takes part there alone. `limit` takes only the first pairs by name. Raises SegError naming the file: a
+    model or a pair that cannot be read, or a mask whose values are not classes of the model.
     """
     model = Path(model)
-    if limit is not None and limit < 1:
-        raise SegError(f"limit: expected at least 1, found {limit}")
-    pairs = list_pairs(data_dir)[:limit]
+    pairs = select_pairs(data_dir, limit)
     predictor, manifest = open_predictor(model, threads)
     labels = manifest.labels
     confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
@@ -119,6 +117,13 @@ def evaluate(
         boundary=boundary,
         names=labels.names,
     )
+
+
+def select_pairs(data_dir: str | Path, limit: int | None) -> list[SamplePair]:
+    """Return the pairs of `data_dir`, or the first `limit` of them by name; raises SegError when there is none."""
+    if limit is not None and limit < 1:
+        raise SegError(f"limit: expected at least 1, found {limit}")
+    return list_pairs(data_dir)[:limit]
 
 
 def check_miou(evaluation: Evaluation, min_miou: float) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from seg_bench.schema import dump_json, save_json
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
 from seg_core.errors import SegError
 
 if TYPE_CHECKING:
-    from seg_bench.accuracy import At
+    from seg_bench.accuracy import At, Progress
+    from seg_bench.crf import CrfComparison
 
 _BENCH_EPILOG = """\b
 Examples:
@@ -27,9 +29,11 @@ _EVAL_EPILOG = """\b
 Examples:
   seg-eval ckpt.pth --data DIR
   seg-eval model.tflite --data DIR --json --min-miou 0.65
+  seg-eval ckpt.pth --data DIR --at source --crf scale=2 --threads 1 --out crf.json
 
 Scores are summed over all pixels of all images. mIoU is the mean over the classes that occur in the masks or in
-the predictions; a class that occurs in neither has no score. Exits 3 when --min-miou is missed.
+the predictions; a class that occurs in neither has no score. With --crf the same scores of the network
+are postprocessed with and without a dense CRF; what it gains and costs is reported. Exits 3 when --min-miou is missed.
 """
 
 
@@ -107,6 +111,9 @@ def bench_command(
 @click.option("--limit", type=click.IntRange(1), help="Use only the first N pairs by name.")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the runtime's own]")
 @click.option("--min-miou", type=click.FloatRange(0, 1), help="Exit with 3 when mIoU is below this.")
+@click.option(
+    "--crf", metavar="SETTINGS", callback=parse_crf, help="Compare with and without a dense CRF: on, or scale=2,…"
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the scores as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
 def eval_command(
@@ -116,23 +123,48 @@ def eval_command(
     limit: int | None,
     threads: int | None,
     min_miou: float | None,
+    crf: CrfChoice | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Score MODEL, a checkpoint or any artifact, on labelled images."""
     from seg_bench.accuracy import check_miou, evaluate
-    from seg_bench.report import open_console, print_evaluation
+    from seg_bench.report import open_console, print_comparison, print_evaluation
 
     console = open_console(to_stderr=as_json)
     with _progress() as advance:
-        evaluation = evaluate(model, data, at, limit, threads, lambda done, total: advance("evaluating", done / total))
-    print_evaluation(evaluation, console)
+
+        def report(done: int, total: int) -> None:
+            advance("evaluating", done / total)
+
+        if crf is None:
+            evaluation = evaluate(model, data, at, limit, threads, report)
+            result = evaluation.to_json()
+        else:
+            comparison = _compare_crf(model, data, crf, at, limit, threads, report)
+            evaluation, result = comparison.refined, comparison.to_json()
+    if crf is None:
+        print_evaluation(evaluation, console)
+    else:
+        print_comparison(result, console)
     if out is not None:
-        save_json(out, evaluation.to_json())
+        save_json(out, result)
     if as_json:
-        click.echo(dump_json(evaluation.to_json()), nl=False)
+        click.echo(dump_json(result), nl=False)
     if min_miou is not None:
         check_miou(evaluation, min_miou)
+
+
+def _compare_crf(
+    model: Path, data: Path, choice: CrfChoice, at: At, limit: int | None, threads: int | None, progress: Progress
+) -> CrfComparison:
+    from seg_bench.crf import measure_crf
+    from seg_core.manifest import load_manifest
+
+    crf = choose_crf(choice, load_manifest(model).postprocess.crf)
+    if crf is None:
+        raise click.UsageError("--crf off: leaves nothing to compare; leave the option out")
+    return measure_crf(model, data, crf, at, limit, threads, progress)
 
 
 @contextlib.contextmanager

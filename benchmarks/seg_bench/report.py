@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from seg_bench.schema import UNTIMED_BACKENDS, LatencyReport, LatencyRow
 from seg_core.errors import MissingDependencyError
@@ -126,6 +126,32 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     table.add_row("mean", *map(_score, (confusion.mean_iou(), confusion.mean_dice(), evaluation.boundary.mean_f())))
     console.print(table)
     console.print(f"mIoU {_score(confusion.mean_iou())}, pixel accuracy {_score(confusion.pixel_accuracy())}")
+
+
+def print_comparison(result: Mapping[str, Any], console: Console) -> None:
+    """Print `CrfComparison.to_json()`: the means without and with the CRF, its gains and its cost."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    where = "at {}×{}".format(*result["size_hw"]) if result["at"] == "network" else "at source size"
+    title = f"{PurePath(result['model']).name} on {result['images']} images {where}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("carried back as", no_wrap=True)
+    table.add_column("CRF", no_wrap=True)
+    for heading in (f"boundary F ({result['boundary_tolerance_px']} px)", "mIoU", "postprocess p50 ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in result["rows"]:
+        scores = (_score(float("nan") if row[key] is None else row[key]) for key in ("boundary_f", "miou"))
+        table.add_row(row["resize"], "yes" if row["with_crf"] else "no", *scores, _ms(row["postprocess_p50_ms"]))
+    console.print(table)
+    for gain in result["gains"]:
+        parts = (
+            "{} {:+.4f} ({:+.4f} to {:+.4f})".format(name, gain[key], *gain[f"{key}_95"])
+            for key, name in (("boundary_f", "boundary F"), ("miou", "mIoU"))
+        )
+        cost = f"{gain['cost_p50_ms']:+.1f} ms ({gain['cost_cpu_p50_ms']:.1f} ms of CPU)"
+        console.print(f"{gain['resize']}: {', '.join(parts)}, {cost}")
+    console.print("In brackets: 95 % of what resampling the pictures gives.", style="dim")
 
 
 def _score(value: float) -> str:

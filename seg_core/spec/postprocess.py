@@ -15,19 +15,20 @@ _LARGEST_SCALE = 4
 class CrfSpec:
     """A fully connected CRF that moves label edges to edges of the picture (`seg_core.crf`).
 
-    It works on the network's canvas (without padding) enlarged `scale` times; both `_px` sigmas are pixels of that
-    size, `appearance_sigma_bgr` is in steps of the 8-bit samples. A weight of 0 leaves its kernel out. The network's
-    scores are its unary term; where the graph gives labels only, each label counts with the probability
-    `label_confidence` and the other labels that occur share the rest.
+    It works on the network's canvas (without padding) enlarged `scale` times. Both `_px` sigmas are in pixels of the
+    canvas itself, so that they mean the same at every scale; `appearance_sigma_bgr` is in steps of the 8-bit samples.
+    A weight of 0 leaves its kernel out, and its sigma is then of no account. The network's scores are its unary
+    term; where the graph gives labels only, each label counts with the probability `label_confidence` and the other
+    labels that occur share the rest.
     """
 
-    iterations: int = 5
-    smoothness_weight: float = 1.0
-    smoothness_sigma_px: float = 2.0
-    appearance_weight: float = 4.0
-    appearance_sigma_px: float = 20.0
-    appearance_sigma_bgr: float = 10.0
-    scale: int = 1
+    iterations: int = 2
+    smoothness_weight: float = 0.0
+    smoothness_sigma_px: float = 1.0
+    appearance_weight: float = 3.0
+    appearance_sigma_px: float = 5.0
+    appearance_sigma_bgr: float = 12.0
+    scale: int = 2
     label_confidence: float = 0.8
 
     def __post_init__(self) -> None:
