@@ -8,11 +8,15 @@ from pathlib import Path
 
 from seg_core.config.legacy_values import plain
 from seg_core.errors import ConfigError
+from seg_core.label_merge import IGNORED, MERGES, load_merge
 from seg_core.labels import LABEL_SETS
 
 _FACES = "celebamask_hq"
 #: The face tasks by their number of classes: the merging of CelebAMask-HQ's 19 that each is, nothing for all of them.
-FACE_MERGES: dict[int, str | None] = {19: None, 10: "face_10", 8: "face_8", 6: "face_6"}
+FACE_MERGES: dict[int, str | None] = {
+    19: None,
+    **{len(groups.keys() - {IGNORED}): name for name, groups in MERGES.items() if name.startswith("face_")},
+}
 #: Other tasks by how their name begins.
 _TASKS = {"camvid": "camvid_11", "cityscapes": "cityscapes_19"}
 #: What a bare number of classes is taken for.
@@ -50,9 +54,9 @@ def choose_labels(task: str, num_classes: int | None) -> tuple[str, str | None]:
 
 
 def check_num_classes(wanted: int, labels: str, merge: str | None) -> None:
-    """Raise ConfigError when the label set `labels`, merged by `merge`, is known not to have `wanted` classes.
+    """Raise ConfigError when the label set `labels`, merged by `merge`, has not `wanted` classes.
 
-    Files that cannot be read are left to those who need them.
+    A file of labels that cannot be read is left to those who need it.
     """
     count = _count_classes(labels, merge)
     if count is not None:
@@ -66,7 +70,7 @@ def _same(num_classes: int | None, count: int, of: str) -> None:
 
 def _count_classes(labels: str, merge: str | None) -> int | None:
     if merge is not None:
-        return next((count for count, name in FACE_MERGES.items() if name == merge), None)
+        return len(load_merge(merge).keys() - {IGNORED})
     if labels in LABEL_SETS:
         return LABEL_SETS[labels].num_classes
     try:

@@ -6,7 +6,8 @@ from __future__ import annotations
 LOSSES: dict[str, dict[str, float]] = {
     "DC_and_Focal_loss": {"dice": 1.0, "focal": 1.0},
     "DC_and_CE_loss": {"dice": 1.0, "cross_entropy": 1.0},
-    "JointEdgeSegLoss": {"cross_entropy": 1.0, "edge": 1.0, "boundary": 1.0},
+    # Weighed as Gated-SCNN, where it comes from, weighs it (Takikawa et al., ICCV 2019, section 5).
+    "JointEdgeSegLoss": {"cross_entropy": 1.0, "edge": 20.0, "boundary": 1.0},
     "CE": {"cross_entropy": 1.0},
     "CrossEntropyLoss": {"cross_entropy": 1.0},
     "OHEM": {"ohem": 1.0},

@@ -30,6 +30,25 @@ def test_model_options_may_be_lists_of_whole_numbers(tmp_path):
     assert [type(value) for value in config.model.options.values()] == [str, tuple, bool, float]
 
 
+def test_numbers_with_an_exponent_are_numbers_wherever_they_stand(tmp_path):
+    text = MINIMAL + "solver: {lr: 1e-3, warmup_lr: 1E-5}\nmodel: {options: {dropout: 1e-1, tag: '1e-1', name: e3}}\n"
+    config = load_train_config(write(tmp_path, text), ("solver.weight_decay=5e-4",))
+    assert (config.solver.lr, config.solver.warmup_lr, config.solver.weight_decay) == (1e-3, 1e-5, 5e-4)
+    assert config.model.options == {"dropout": 0.1, "tag": "1e-1", "name": "e3"}
+
+
+def test_off_is_a_word_where_a_word_is_wanted(tmp_path):
+    text = MINIMAL + "  cache: off\nsolver: {compile: off}\n"
+    config = load_train_config(write(tmp_path, text))
+    assert (config.solver.compile, config.data.cache) == ("off", False)
+    assert load_train_config(write(tmp_path, MINIMAL), ("solver.compile=off",)).solver.compile == "off"
+
+
+def test_a_key_given_twice_names_its_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"run\.yaml: not valid YAML \(line 6: the key 'lr' is there twice; keep one"):
+        load_train_config(write(tmp_path, MINIMAL + "solver:\n  lr: 1\n  lr: 2\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "expected"),
     [
@@ -39,6 +58,9 @@ def test_model_options_may_be_lists_of_whole_numbers(tmp_path):
         (MINIMAL, ("solver.steps=0",), "solver.steps: "),
         (MINIMAL, ("solver.precision=fp8",), "solver.precision: "),
         (MINIMAL, ("solver",), "expected KEY=VALUE"),
+        (MINIMAL, ("solver.=1",), "expected KEY=VALUE"),
+        (MINIMAL, ("solver.lr=[",), "the value is not valid YAML"),
+        (MINIMAL + "solver: {compile: maybe}\n", (), "solver.compile: "),
         (MINIMAL, ("data.train.x=1",), "'train' is a value"),
         (MINIMAL, ("augment.scale=[2, 1]",), "runs backwards"),
         (MINIMAL, ("loss={cross_entropy: 0, dice: 0}",), "nothing would be learnt"),
@@ -46,6 +68,8 @@ def test_model_options_may_be_lists_of_whole_numbers(tmp_path):
         ("- a\n", (), "expected sections"),
         ("", (), "expected sections"),
         ("a: [", (), "not valid YAML"),
+        ("a: 2021-13-01", (), "not valid YAML"),
+        ("a: {[1]: 2}", (), "not valid YAML"),
         ("!!python/object/apply:os.system ['echo unsafe']\n", (), "not valid YAML"),
     ],
 )

@@ -1,0 +1,85 @@
+"""`seg-data test-cfg`: what a configuration names is built and takes a step, before hours are spent on it."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from seg_train.data_cli import data_command
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHIPPED = sorted(CONFIGS.glob("seed_*.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_there_are_three_shipped_files():
+    assert [path.stem for path in SHIPPED] == ["seed_face10_deeplab", "seed_face6", "seed_face8_edge"]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_pass_the_rehearsal(path):
+    small = ("INPUT.SIZE=(160, 128)", "INPUT.CROP=(128, 128)", "BATCH_SIZE=2", "device=cpu", "solver.precision=fp32")
+    changes = [argument for change in small for argument in ("-o", change)]
+    done = CliRunner().invoke(data_command, ["test-cfg", str(path), "--synthetic", *changes, "--json"])
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    channels, classes = answer["config"]["model"]["in_channels"], len(answer["classes"])
+    assert answer["batch_shape"] == [2, 128, 128, channels]
+    for name, shape in answer["heads"].items():
+        assert shape[:2] == [2, 1 if name == "edge" else classes]
+    assert set(answer["losses"]) == {"loss", *answer["heads"]}
+    assert answer["memory_mb"] > 100
+    assert {"data", "forward", "loss", "backward", "optimizer", "evaluate one"} <= set(answer["stage_ms"])
+    assert ("edge" in answer["heads"]) == (path.stem == "seed_face8_edge")
+
+
+@pytest.fixture
+def faces(tmp_path):
+    """Drawn pictures with masks of CelebAMask-HQ's 19 classes."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 2)):
+        for folder in ("images", "masks"):
+            (tmp_path / split / folder).mkdir(parents=True)
+        for index in range(count):
+            mask = np.repeat(np.repeat(rng.integers(0, 19, (4, 4), dtype=np.uint8), 20, axis=0), 20, axis=1)
+            image = np.stack([mask * 13, 255 - mask * 9, mask * 5], axis=-1).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / split / "images" / f"{index}.jpg"), image)
+            cv2.imwrite(str(tmp_path / split / "masks" / f"{index}.png"), mask)
+    return tmp_path
+
+
+def overrides_for(faces):
+    paths = f"DATASET.TRAIN_PATH=[{faces / 'train'}]", f"DATASET.TEST_PATH={faces / 'val'}"
+    small = "NUM_WORKERS=0", "BATCH_SIZE=2", "INPUT.SIZE=(64, 64)", "INPUT.CROP=(64, 64)", "solver.precision=fp32"
+    return [argument for change in (*paths, *small, "device=cpu") for argument in ("-o", change)]
+
+
+def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
+    seed = str(CONFIGS / "seed_face6.yaml")
+    every = ["-o", "TASK=Face-19", "-o", "DATASET.NUM_CLASSES=19"]
+    done = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces), *every])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stdout.split())
+    for text in ("pictures 8, 2 for validation", "head main 2 × 19 ×", "peak memory", "task: Face-19"):
+        assert text in said
+    assert done.stderr.startswith("note: MODEL.PRETRAINED")
+    (faces / "val" / "masks" / "0.png").unlink()
+    wrong = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces), *every])
+    assert wrong.exit_code == 1
+    assert wrong.stderr.splitlines()[-1].startswith("error: ")
+    crop = ["-o", "INPUT.SIZE=(128, 128)", "-o", "INPUT.CROP=(100, 100)"]
+    odd = CliRunner().invoke(data_command, ["test-cfg", seed, "--synthetic", *overrides_for(faces), *crop])
+    assert odd.exit_code == 1
+    assert "INPUT.CROP" in odd.stderr
+    assert "100x100" in odd.stderr
