@@ -197,10 +197,10 @@ def test_labels_come_back_in_place_through_every_geometry(resize, policy):
     image = np.zeros((60, 80, 3), np.uint8)
     image[20:48, 30:57] = (40, 80, 200)
     roi = Roi(10, 12, 44, 60)
-    way = plan_geometry((60, 80), PreprocessSpec((16, 16), resize=policy), roi)
+    way = plan_geometry((60, 80), PreprocessSpec((12, 12), resize=policy), roi)
     inside = np.zeros((60, 80), np.uint8)
     inside[20:48, 30:57] = 1
-    rough = way.project_labels(inside, 0).astype(np.float32) * 2 - 1  # at 16×16: edges off by up to two pixels
+    rough = way.project_labels(inside, 0).astype(np.float32) * 2 - 1  # at 12×12: edges off by several pixels
     scores = np.stack([-rough, rough])[None]
     spec = PostprocessSpec(
         resize, outside_label=9, crf=CrfSpec(10, appearance_weight=8.0, appearance_sigma_px=2.0, scale=4)
