@@ -65,7 +65,9 @@ class ConsoleListener:
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        off = not self._console.is_terminal
+        # Redrawing takes turns with the steps of a fast run: twice a second is enough to look at.
+        self._bar = Progress(*columns, console=self._console, disable=off, refresh_per_second=2)
         self._task = self._bar.add_task("", total=event.steps, completed=event.step)
         self._bar.start()
 
