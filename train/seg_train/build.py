@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from seg_core.config.schema import ModelSection, PreprocessSection, TrainConfig
-from seg_core.errors import ConfigError, SpecError
-from seg_core.labels import LABEL_SETS, LabelSet
+from seg_core.errors import ConfigError
+from seg_core.label_sets import load_labels
+from seg_core.labels import LabelSet
 from seg_core.models import SegmentationModel, build_model
 from seg_core.prior import even_values
-from seg_core.spec import ModelSpec, PreprocessSpec, from_json
+from seg_core.spec import ModelSpec, PreprocessSpec
 from seg_core.spec.preprocess import PRIOR_MEAN, PRIOR_STD
 from seg_train.augment import Augmenter
-from seg_train.data import PairDataset, read_stems
+from seg_train.data import PairDataset
 from seg_train.distill import Distiller
 from seg_train.optim import build_average, build_optimizer, build_schedule
+from seg_train.pair_source import MaskReading, Places, open_source, read_stems, shared_paths
 from seg_train.priors import PriorMaker
+from seg_train.reading_bar import reading_bar
 from seg_train.state import RunState
 from seg_train.warm_start import WarmStart, load_matching_weights
 
 
-def build_labels(name: str) -> LabelSet:
-    """Return the built-in label set of that name, or the one in the JSON file at that path."""
-    if name in LABEL_SETS:
-        return LABEL_SETS[name]
-    path = Path(name)
-    if path.suffix != ".json":
-        raise ConfigError(
-            f"data.labels: unknown label set {name!r} (built in: {', '.join(LABEL_SETS)}; or a .json file)"
-        )
-    try:
-        return from_json(LabelSet, json.loads(path.read_text(encoding="utf-8")), "labels")
-    except (OSError, ValueError, SpecError) as error:
-        raise ConfigError(f"data.labels: {path} cannot be used ({error})") from None
+def build_labels(name: str, merge: str | None = None) -> LabelSet:
+    """Return the label set of that name or file, its classes merged where `merge` names groups of them."""
+    return MaskReading(load_labels(name), merge).labels
 
 
 def build_specs(config: TrainConfig, labels: LabelSet) -> tuple[ModelSpec, PreprocessSpec]:
@@ -96,17 +87,23 @@ def build_datasets(
 ) -> tuple[PairDataset, PairDataset]:
     """Return the training set with its augmentation and the validation set without."""
     data = config.data
-    train = PairDataset(
-        data.train,
+    stored = load_labels(data.labels)
+    shared = shared_paths(data.train, data.val)
+    train = Places(data.train, data.layout, "train", shared, data.on_bad)
+    val = Places(data.val, data.layout, "val", shared, data.on_bad)
+    train_reading = MaskReading(stored, data.merge, read_stems(data.swap_left_right))
+    with reading_bar("reading the training set") as advance:
+        train_source = open_source(train, train_reading, data.cache, advance)
+    with reading_bar("reading the validation set") as advance:
+        val_source = open_source(val, MaskReading(stored, data.merge), data.cache, advance)
+    train_set = PairDataset(
+        train_source,
         preprocess,
-        labels,
         Augmenter(config.augment, labels, preprocess.pad_value),
-        read_stems(data.swap_left_right),
-        data.cache,
         config.solver.seed,
         PriorMaker(config.prior, labels) if preprocess.has_prior else None,
     )
-    return train, PairDataset(data.val, preprocess, labels, cache=data.cache)
+    return train_set, PairDataset(val_source, preprocess)
 
 
 def build_state(

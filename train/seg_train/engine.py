@@ -62,7 +62,7 @@ class Trainer:
         self.workers = workers or Workers(0, 1, build_device(config.device))
         set_determinism(config.solver)
         torch.manual_seed(config.solver.seed)
-        self.labels: LabelSet = build.build_labels(config.data.labels)
+        self.labels: LabelSet = build.build_labels(config.data.labels, config.data.merge)
         self.model_spec, self.preprocess = build.build_specs(config, self.labels)
         network = build.build_network(build.training_spec(self.model_spec), self.preprocess, self.workers.device)
         self.warm_start = build.load_weights(network, config.model)
@@ -117,6 +117,7 @@ class Trainer:
                 clock.restart(state.step)
             if state.step % config.save_every == 0 or last:
                 self._save_last()
+                clock.restart(state.step)
         self._tell(EndEvent(state.best_miou, self.files.best, time.perf_counter() - began))
         return TrainResult(self.files.best, state.best_miou, state.step)
 

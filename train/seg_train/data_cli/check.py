@@ -14,9 +14,9 @@ from seg_train.data_cli.reporting import (
     print_frequencies,
     print_problems,
     problems_json,
-    progress_bar,
     refuse_problems,
 )
+from seg_train.reading_bar import reading_bar
 
 
 @click.command(
@@ -54,7 +54,7 @@ def run_check(
 
     listing = find_samples(path, layout, split)  # type: ignore[arg-type]  # click has checked the choice
     known = find_labels(labels, listing.layout)
-    with progress_bar("checking") as advance:
+    with reading_bar("checking") as advance:
         report = check_samples(listing.pairs, known, threads, advance)
     problems = [*listing.problems, *report.problems]
     rows = frequencies(report.pixels, report.images_with, known)

@@ -13,9 +13,9 @@ from seg_train.data_cli.reporting import (
     layout_option,
     print_problems,
     problems_json,
-    progress_bar,
     refuse_problems,
 )
+from seg_train.reading_bar import reading_bar
 
 
 @click.command(
@@ -70,7 +70,7 @@ def crop_by_mask_command(
             f"{source}: the layout {listing.layout} names no classes; add --labels, such as celebamask_hq"
         )
     chosen = find_classes([name.strip() for name in classes.split(",")], known)
-    with progress_bar("cropping") as advance:
+    with reading_bar("cropping") as advance:
         report = crop_by_mask(listing.pairs, destination, known, chosen, margin, square, threads, advance)
     problems = [*listing.problems, *report.problems]
     click.echo(f"cropped   {report.cropped}", err=as_json)

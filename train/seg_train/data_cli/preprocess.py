@@ -17,9 +17,9 @@ from seg_train.data_cli.reporting import (
     print_frequencies,
     print_problems,
     problems_json,
-    progress_bar,
     refuse_problems,
 )
+from seg_train.reading_bar import reading_bar
 
 if TYPE_CHECKING:
     from seg_train.prepare_dataset import PrepareReport
@@ -106,7 +106,7 @@ def preprocess_command(
     fractions = () if isinstance(split, str) else split
     options = PrepareOptions(layout, size, fractions, split == OWN, seed, f".{image_format}")  # type: ignore[arg-type]
     known = find_labels(labels, find_samples(source, options.layout, "train" if options.own_splits else None).layout)
-    with progress_bar("preparing") as advance:
+    with reading_bar("preparing") as advance:
         report = prepare_dataset(source, destination, options, known, threads, advance)
     rows = frequencies(report.pixels, report.images_with, known)
     _print_report(report, rows, to_stderr=as_json)

@@ -1,0 +1,135 @@
+"""Which pairs a data set gives, and how their masks are read: layouts, merged classes, sides put right, bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from seg_core.errors import ConfigError, ImageError
+from seg_core.label_merge import merge_labels
+from seg_core.labels import LabelSet
+from seg_core.sample_check import Progress, in_threads
+from seg_core.sample_layouts import LayoutName, find_samples, list_samples
+from seg_core.samples import BadPairError, SamplePair, SampleProblem, load_pair
+from seg_train.augment import swap_table
+
+UInt8 = npt.NDArray[np.uint8]
+Decoded = tuple[UInt8, UInt8]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where pairs are looked for: `paths` in `layout`, those in `shared` by `split`, since others read them too."""
+
+    paths: tuple[Path, ...]
+    layout: LayoutName = "auto"
+    split: str | None = None
+    shared: frozenset[Path] = frozenset()
+    on_bad: Literal["error", "skip"] = "error"
+
+
+class MaskReading:
+    """How masks on disk become training's: `stored` classes, sides exchanged in `swapped` stems, then merged.
+
+    `labels` is the label set that results.
+    """
+
+    def __init__(self, stored: LabelSet, merge: str | None = None, swapped: frozenset[str] = frozenset()) -> None:
+        """Prepare the tables; raises ConfigError when `merge` does not fit `stored`."""
+        self.stored = stored
+        self.swapped = swapped
+        self.labels = stored
+        straight: UInt8 | None = None
+        if merge is not None:
+            self.labels, straight = merge_labels(stored, merge)
+        swap = swap_table(stored)
+        self._tables = straight, swap if straight is None else straight[swap]
+
+    def read(self, pair: SamplePair) -> Decoded:
+        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`); raises BadPairError."""
+        image_bgr, mask = load_pair(pair, self.stored)
+        table = self._tables[pair.image.stem in self.swapped]
+        if table is not None:
+            mask = np.asarray(cv2.LUT(mask, table), np.uint8)
+        return image_bgr, mask
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """The usable pairs, those that were left out, and the decoded ones where they are kept in memory."""
+
+    pairs: list[SamplePair]
+    reading: MaskReading
+    problems: list[SampleProblem] = field(default_factory=list)
+    decoded: list[Decoded] | None = None
+
+
+def open_source(
+    places: Places, reading: MaskReading, keep: bool = False, progress: Progress | None = None
+) -> PairSource:
+    """List the pairs, and read them all where they are to be kept in memory or bad ones to be skipped.
+
+    What is left out is decided here, before the first step, so that a resumed run leaves out the same. Raises
+    ImageError: no data set, a bad pair unless it is to be skipped, or none left.
+    """
+    pairs, problems = _list(places)
+    if not keep and places.on_bad == "error":
+        return PairSource(pairs, reading)
+
+    def read(pair: SamplePair) -> Decoded | BadPairError | None:
+        try:
+            decoded = reading.read(pair)
+        except BadPairError as error:
+            return error
+        return decoded if keep else None
+
+    usable, kept = [], []
+    for done, (pair, result) in enumerate(zip(pairs, in_threads(read, pairs), strict=True), start=1):
+        if isinstance(result, BadPairError):
+            if places.on_bad == "error":
+                raise result
+            problems.append(result.problem)
+        else:
+            usable.append(pair)
+            if result is not None:
+                kept.append(result)
+        if progress is not None:
+            progress(done, len(pairs))
+    if not usable:
+        raise ImageError(f"{places.paths[0]}: none of {len(problems)} pairs can be used; first {problems[0].message}")
+    return PairSource(usable, reading, problems, kept if keep else None)
+
+
+def _list(places: Places) -> tuple[list[SamplePair], list[SampleProblem]]:
+    pairs, problems = [], []
+    for path in places.paths:
+        split = places.split if path in places.shared else None
+        if places.on_bad == "error":
+            pairs += list_samples(path, places.layout, split)
+        else:
+            listing = find_samples(path, places.layout, split)
+            pairs += listing.pairs
+            problems += listing.problems
+    return pairs, problems
+
+
+def read_stems(path: Path | None) -> frozenset[str]:
+    """Return the stems listed one a line in `path`, nothing for None; raises ConfigError when it cannot be read."""
+    if path is None:
+        return frozenset()
+    try:
+        lines = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: data.swap_left_right cannot be read ({error})") from None
+    return frozenset(Path(line).stem for line in lines)
+
+
+def shared_paths(first: Sequence[Path], second: Sequence[Path]) -> frozenset[Path]:
+    """Return the data sets that both name; each then takes its own split of them."""
+    return frozenset(first) & frozenset(second)
