@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seg_core.errors import ConfigError
-from seg_core.models import MODELS, build_model, build_placeholder, list_models
+from seg_core.models import MODELS, SegmentationModel, build_model, build_placeholder, list_models
 from seg_core.spec import ModelSpec
 
 SIZE = (64, 96)
@@ -43,6 +43,10 @@ def test_heads_have_one_channel_a_class_and_main_comes_first(network, image):
 
 
 def test_the_feature_map_comes_with_the_same_heads(network, image):
+    if type(network).forward_features is SegmentationModel.forward_features:  # a network need not give it
+        with pytest.raises(ConfigError, match=f"{type(network).__name__} gives no feature map"):
+            network.forward_features(image)
+        return
     with torch.inference_mode():
         expected = network.forward_heads(image)
         heads, feature = network.forward_features(image)
