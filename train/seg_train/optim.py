@@ -31,6 +31,9 @@ _TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 _WITH_MOMENTUM = ("sgd", "nesterov")
 
+#: They draw random numbers of their own, so that a resumed run would not be the unbroken one.
+_RANDOM = ("kron", "kronc", "kronw")
+
 
 def build_optimizer(
     model: nn.Module, options: SolverSection, fused: bool, extra: Sequence[nn.Parameter] = ()
@@ -82,11 +85,11 @@ def parameter_groups(model: nn.Module, options: SolverSection, extra: Sequence[n
 
 
 def _timm_names(feature: str) -> list[str]:
-    """Return timm's optimisers that need no further package and no second derivatives."""
+    """Return timm's optimisers that need no further package, no second derivatives and no random numbers."""
     timm_optim = _load_timm_optim(feature)
-    infos = [timm_optim.get_optimizer_info(name) for name in timm_optim.list_optimizers()]
+    infos = {name: timm_optim.get_optimizer_info(name) for name in timm_optim.list_optimizers() if name not in _RANDOM}
     # A class that is named by a string lies in another package, for CUDA alone.
-    return [info.name for info in infos if not (info.second_order or isinstance(info.opt_class, str))]
+    return [name for name, info in infos.items() if not (info.second_order or isinstance(info.opt_class, str))]
 
 
 def _create_timm(name: str, groups: list[Group], options: SolverSection) -> torch.optim.Optimizer:
