@@ -23,8 +23,8 @@ class CrfSpec:
     """
 
     iterations: int = 2
-    smoothness_weight: float = 0.0
-    smoothness_sigma_px: float = 1.0
+    smoothness_weight: float = 1.0
+    smoothness_sigma_px: float = 0.5
     appearance_weight: float = 3.0
     appearance_sigma_px: float = 5.0
     appearance_sigma_bgr: float = 12.0
