@@ -144,7 +144,9 @@ async function listBackends() {
   const backends = ['wasm'];
   if (crossOriginIsolated && countThreads() > 1) backends.unshift('wasm-threads');
   try {
-    if (await navigator.gpu?.requestAdapter()) backends.unshift('webgpu');
+    const adapter = await navigator.gpu?.requestAdapter();
+    // A fallback adapter is a processor that plays a GPU, slower than WebAssembly on the same processor.
+    if (adapter && !adapter.info?.isFallbackAdapter) backends.unshift('webgpu');
   } catch {
     // A browser that has the interface but no GPU may throw: it has no such backend then.
   }

@@ -44,6 +44,7 @@ export class Renderer {
     if (stage.width !== frame.width || stage.height !== frame.height) {
       stage.width = frame.width;
       stage.height = frame.height;
+      stage.style.setProperty('--aspect', String(frame.width / frame.height));
     }
     const context = contextOf(stage);
     context.globalCompositeOperation = 'source-over';

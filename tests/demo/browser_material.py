@@ -1,0 +1,183 @@
+"""A served page and a browser that looks at it: what the browser tests are made of."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "mobile_demo" / "samples"
+CHECKPOINT = ROOT / "mobile_demo" / "checkpoints" / "ddrnet23_slim_celebamask_256.pth"
+#: Kept by CI as artefacts.
+SCREENSHOTS = ROOT / "build" / "screenshots"
+
+#: Loading a network and checking it takes seconds; on a busy machine, some more.
+READY_S = 120
+
+_READ_LABELLED = """
+const done = arguments[0];
+const encode = async (bytes) => {
+  const reader = new FileReader();
+  reader.readAsDataURL(new Blob([bytes]));
+  await new Promise((resolve) => { reader.onload = resolve; });
+  return reader.result.slice(reader.result.indexOf(',') + 1);
+};
+const { frame, labelled } = globalThis.segproof;
+Promise.all([encode(frame.data), encode(labelled.source)]).then(([pixels, labels]) => done({
+  pixels, labels, height: frame.height, width: frame.width, box: labelled.geometry.box,
+}));
+"""
+
+
+def find_program(*names):
+    """Return the path of the first of `names` that is installed; a skip, which CI turns into a failure, otherwise."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"needs {' or '.join(names)} on PATH")
+    return found
+
+
+@contextmanager
+def served(model, *options):
+    """Run seg-demo on a free port; yields the page's address and the process."""
+    command = [sys.executable, "-c", "from seg_demo.cli import demo_command; demo_command()", str(model), "--port", "0"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            line = process.stdout.readline()
+            url = re.search(r"https?://\S+", line)
+            assert url, f"seg-demo said {line!r}"
+            yield url.group(), process
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+@contextmanager
+def chromium(*arguments, size_wh=(412, 915), prefs=None, phone=False):
+    """Open a headless Chromium; yields a `Page`."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = find_program("chromium", "chromium-browser", "google-chrome")
+    # No sandbox: containers give their root no user namespaces. The pages are our own.
+    fixed = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars")
+    for argument in (*fixed, f"--window-size={size_wh[0]},{size_wh[1]}", *arguments):
+        options.add_argument(argument)
+    if prefs:
+        options.add_experimental_option("prefs", prefs)
+    if phone:
+        metrics = {"width": size_wh[0], "height": size_wh[1], "pixelRatio": 2.625, "touch": True, "mobile": True}
+        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(find_program("chromedriver")))
+    try:
+        yield Page(driver)
+    finally:
+        driver.quit()
+
+
+class Page:
+    """The demo's page, by what a person sees and does."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def open(self, url):
+        """Go to the page and wait until it is ready or has failed; returns which."""
+        self.driver.get(url)
+        return self.wait("return document.documentElement.dataset.state")
+
+    def wait(self, script, seconds=READY_S):
+        """Return the first true result of a script."""
+        end = time.monotonic() + seconds
+        while not (result := self.driver.execute_script(script)):
+            assert time.monotonic() < end, f"never true: {script}; the page says {self.status!r}, {self.problem!r}"
+            time.sleep(0.05)
+        return result
+
+    def run(self, script, *arguments):
+        return self.driver.execute_script(script, *arguments)
+
+    def find(self, identity):
+        return self.driver.find_element("id", identity)
+
+    @property
+    def status(self):
+        return self.find("status").text
+
+    @property
+    def problem(self):
+        return self.find("problem").text
+
+    @property
+    def facts(self):
+        words = self.run("return [...document.querySelectorAll('#facts > *')].map((each) => each.textContent)")
+        pairs = list(zip(words[::2], words[1::2], strict=True))
+        return {term: " | ".join(text for name, text in pairs if name == term) for term, _ in pairs}
+
+    def choose_photo(self, path):
+        """Give a photo to the page and wait until it is labelled."""
+        before = self.run("return globalThis.segproof.count")
+        self.find("photo-file").send_keys(str(path))
+        self.wait(f"return globalThis.segproof.count > {before} && document.getElementById('status').textContent.startsWith('Found')")
+
+    def set_value(self, identity, value):
+        """Set a control as if it had been moved."""
+        self.run(
+            "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
+            "for (const kind of ['input', 'change']) e.dispatchEvent(new Event(kind, { bubbles: true }));",
+            identity,
+            str(value),
+        )
+
+    def choose_mode(self, mode):
+        self.run("document.querySelector(`input[name='mode'][value='${arguments[0]}']`).click()", mode)
+
+    def labelled(self):
+        """Return what was labelled: picture BGR uint8 (H, W, 3), labels uint8 (H, W), region (top, left, h, w)."""
+        found = self.driver.execute_async_script(_READ_LABELLED)
+        size_hw = found["height"], found["width"]
+        pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(*size_hw, 4)
+        labels = np.frombuffer(base64.b64decode(found["labels"]), np.uint8).reshape(size_hw)
+        box = tuple(found["box"][name] for name in ("top", "left", "height", "width"))
+        return np.ascontiguousarray(pixels[..., 2::-1]), labels, box
+
+    def stage(self):
+        """Return what is on the stage, BGR uint8 (H, W, 3)."""
+        url = self.run("return document.getElementById('stage').toDataURL('image/png')")
+        encoded = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
+        return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+
+    def screenshot(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+
+    def complaints(self):
+        """Return warnings of the page's own policy and uncaught errors from the console."""
+        texts = [entry["message"] for entry in self.driver.get_log("browser")]
+        return [text for text in texts if "Content Security Policy" in text or "Uncaught" in text]
+
+
+def write_fake_camera(path, frames=60):
+    """Write the bundled clip as the motion JPEG that Chromium takes for a camera."""
+    clip = cv2.VideoCapture(str(SAMPLES / "carphone_pristine.mp4"))
+    with path.open("wb") as stream:
+        for _ in range(frames):
+            read, frame_bgr = clip.read()
+            assert read
+            stream.write(cv2.imencode(".jpg", frame_bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes())
+    clip.release()
+    return path
