@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ["seg_core", "train/seg_train", "export/seg_export", "benchmarks/seg_bench"]
+PACKAGES = ["seg_core", "train/seg_train", "export/seg_export", "benchmarks/seg_bench", "mobile_demo/seg_demo"]
 LARGEST_FILE = 16 * 1024 * 1024
 LONGEST_SOURCE = 400
 

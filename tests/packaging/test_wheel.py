@@ -1,4 +1,4 @@
-"""What a user gets from `pip install`: the four packages and nothing else."""
+"""What a user gets from `pip install`: the five packages and nothing else."""
 
 import zipfile
 
@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = {"seg_core", "seg_train", "seg_export", "seg_bench"}
+PACKAGES = {"seg_core", "seg_train", "seg_export", "seg_bench", "seg_demo"}
 NEVER_INSIDE = {".pth", ".pt", ".onnx", ".tflite", ".mlpackage", ".png", ".jpg", ".mp4", ".ipynb", ".pyc"}
 
 
@@ -16,7 +16,7 @@ def names(wheel):
         return archive.namelist()
 
 
-def test_top_level_names_are_the_four_packages(names):
+def test_top_level_names_are_the_five_packages(names):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
     assert len(tops) == len(PACKAGES) + 1
