@@ -29,8 +29,8 @@ def load_train_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainC
 
     Values of overrides are read as YAML, so `solver.steps=100` is a number and `model.options={aux_head: false}`
     a mapping. Relative data paths are relative to the working directory. The older engine's UPPERCASE keys may stand
-    in the file, and in overrides, in the place of ours. Raises ConfigError in one line that names the file and the
-    key, MissingDependencyError without pydantic or pyyaml.
+    in the file, and in overrides, in the place of ours. An override of `solver.steps` takes `solver.epochs` back.
+    Raises ConfigError in one line that names the file and the key, MissingDependencyError without pydantic or pyyaml.
     """
     return read_train_config(path, overrides).config
 
@@ -94,6 +94,10 @@ def _draft(tree: dict[str, Any], changes: list[Override]) -> _Draft:
     for change in later:
         change.apply(draft.tree)
         draft.sources = {key: source for key, source in draft.sources.items() if not _within(key, change.key)}
+    changed = {change.key for change in later}
+    solver = draft.tree.get("solver")
+    if "solver.steps" in changed and "solver.epochs" not in changed and isinstance(solver, dict):
+        solver.pop("epochs", None)  # who asks for so many steps does not want the file's epochs
     if legacy or earlier:
         _count_channels(draft.tree)
     return draft
@@ -115,6 +119,9 @@ def _take_legacy(
     has_labels = "data.labels" in said or any(_within("data.labels", change.key) for change in later)
     translation = translate(legacy, whole, has_labels)
     overridden = {change.key for change in earlier}
+    epochs = translation.told.get("solver.epochs")
+    if epochs and "solver.steps" in said:
+        raise ConfigError(f"{epochs.source}: is there, and so is `solver.steps`; keep one of them")
     tree: dict[str, Any] = {}
     for key, told in translation.told.items():
         if told.source and key in said and not any(_within(told.source, changed) for changed in overridden):

@@ -9,6 +9,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from seg_core.label_merge import MERGES
+from seg_core.models.checkpoint import load_checkpoint
+from seg_train.cli import train_command
 from seg_train.data_cli import data_command
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -67,15 +70,14 @@ def overrides_for(faces):
 
 def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
     seed = str(CONFIGS / "seed_face6.yaml")
-    every = ["-o", "TASK=Face-19", "-o", "DATASET.NUM_CLASSES=19"]
-    done = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces), *every])
+    done = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces)])
     assert done.exit_code == 0, done.output
     said = " ".join(done.stdout.split())
-    for text in ("pictures 8, 2 for validation", "head main 2 × 19 ×", "peak memory", "task: Face-19"):
+    for text in ("pictures 8, 2 for validation", "head main 2 × 6 ×", "peak memory", "merge: face_6"):
         assert text in said
     assert done.stderr.startswith("note: MODEL.PRETRAINED")
     (faces / "val" / "masks" / "0.png").unlink()
-    wrong = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces), *every])
+    wrong = CliRunner().invoke(data_command, ["test-cfg", seed, *overrides_for(faces)])
     assert wrong.exit_code == 1
     assert wrong.stderr.splitlines()[-1].startswith("error: ")
     crop = ["-o", "INPUT.SIZE=(128, 128)", "-o", "INPUT.CROP=(100, 100)"]
@@ -83,3 +85,17 @@ def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
     assert odd.exit_code == 1
     assert "INPUT.CROP" in odd.stderr
     assert "100x100" in odd.stderr
+
+
+@pytest.mark.slow
+def test_the_seed_trains_from_its_file_to_a_checkpoint(faces):
+    run = ["-o", "MAX_EPOCH=2", "-o", f"output={faces / 'run'}", "-o", "log_every=1"]
+    done = CliRunner().invoke(
+        train_command, ["--config", str(CONFIGS / "seed_face6.yaml"), *overrides_for(faces), *run, "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["steps"] == 8
+    checkpoint = load_checkpoint(faces / "run" / "best.pth")
+    assert checkpoint.labels.names == tuple(MERGES["face_6"])
+    assert (checkpoint.model.name, checkpoint.model.num_classes) == ("ddrnet_23_slim", 6)
+    assert checkpoint.preprocess.size_hw == (64, 64)

@@ -273,6 +273,10 @@ def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
     assert load(overrides=["DATASET.TRAIN_PATH=[a, b]", "data.val=c"]).data.model_dump()["val"] == (Path("c"),)
     assert load(overrides=["SOLVER.LOSS=CE"], add="loss: {dice: 2}\n").loss.dice == 0
     assert load(add="solver: {ema_decay: 0.9}\n").solver.ema_decay == 0.9
+    assert (load(overrides=["solver.steps=9"]).solver.epochs, load(overrides=["MAX_EPOCH=9"]).solver.epochs) == (
+        None,
+        9,
+    )
 
 
 @pytest.mark.parametrize(
@@ -305,6 +309,7 @@ def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
         ("MODEL:", "MODEL: [x]\nINPUT2:", "INPUT2: unknown key; did you mean 'INPUT'?"),
         ("DATE:", "solver: {lr: 1}\nDATE:", "SOLVER.OPTIMIZER.LR: is there, and so is `solver.lr`; keep one of them"),
         ("DATE:", "solver: {momentum: 2}\nDATE:", "solver.momentum: Input should be less than or equal to 1"),
+        ("DATE:", "solver: {steps: 9}\nDATE:", "MAX_EPOCH: is there, and so is `solver.steps`; keep one of them"),
         ("DATE: ", "DATE: [1] #", "DATE: expected a word, found [1]"),
     ],
 )  # fmt: skip

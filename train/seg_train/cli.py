@@ -42,9 +42,12 @@ def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, 
     history.json, report.html (a page to look at) and, with `tensorboard: true`, the directory tensorboard into the
     configured output directory.
     """
-    from seg_core.config.loader import load_train_config
+    from seg_core.config.loader import read_train_config
 
-    result = _train(load_train_config(config_path, overrides), restart)
+    loaded = read_train_config(config_path, overrides)
+    for note in loaded.notes:
+        click.echo(f"note: {note}", err=True)
+    result = _train(loaded.config, restart)
     if as_json:
         click.echo(json.dumps({"best": str(result.best), "miou": result.best_miou, "steps": result.steps}))
         return

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from seg_core.config.schema import TrainConfig
 from seg_core.errors import ConfigError, SegError
-from seg_core.label_merge import merge_labels
 from seg_core.labels import LabelSet
 from seg_core.models import SegmentationModel
 from seg_core.spec import PreprocessSpec
@@ -57,9 +56,7 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     """
     device = build_device(config.device)
     torch.manual_seed(config.solver.seed)
-    labels = build.build_labels(config.data.labels)
-    if config.data.merge:
-        labels, _ = merge_labels(labels, config.data.merge)
+    labels = build.build_labels(config.data.labels, config.data.merge)
     spec, preprocess = build.build_specs(config, labels)
     network = build.build_network(build.training_spec(spec), preprocess, device)
     _check_crop(network, config)
@@ -143,7 +140,7 @@ def _read_batch(config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSe
     train_set, val_set = build.build_datasets(config, preprocess, labels)
     result.train_images, result.val_images = len(train_set), len(val_set)
     items = [train_set[(place, place % len(train_set))] for place in range(config.solver.batch_size)]
-    assert val_set[0]  # reading one tells whether it can be read
+    _ = val_set[0]  # reading one tells whether it can be read
     return torch.stack([image for image, _ in items]), torch.stack([target for _, target in items])
 
 
