@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from seg_core.errors import ImageError
-from seg_core.permutohedral import PermutohedralLattice
+from seg_core.errors import ImageError, SpecError
+from seg_core.permutohedral import LatticeError, PermutohedralLattice
 from seg_core.spec.postprocess import CrfSpec
 
 UInt8 = npt.NDArray[np.uint8]
@@ -38,7 +38,8 @@ def refine_scores(log_scores: Float32, image_bgr: UInt8, spec: CrfSpec) -> Float
 
     `log_scores` is float32 (C, h, w), the unary term: logits or log-probabilities, finite, any constant per pixel.
     `image_bgr` is BGR uint8 (h, w, 3). Neither is changed. Both are at `spec.scale` times the network's size, which
-    here only stretches the sigmas. Raises ImageError when the picture does not fit the scores.
+    here only stretches the sigmas. Raises ImageError when the picture does not fit the scores, SpecError when the
+    appearance sigmas are so small that its cells cannot be numbered.
     """
     classes, height, width = log_scores.shape
     if image_bgr.shape != (height, width, 3) or image_bgr.dtype != np.uint8:
@@ -68,7 +69,7 @@ def score_labels(labels: UInt8, confidence: float) -> Float32:
 def _iterate(unary: Float32, image_bgr: UInt8, spec: CrfSpec) -> Float32:
     """Run the mean-field iterations on `unary` (C, N) and return the marginals (C, N)."""
     smoothness = _Smoothness(image_bgr.shape[:2], spec) if spec.smoothness_weight > 0 else None
-    appearance = PermutohedralLattice(_features(image_bgr, spec)) if spec.appearance_weight > 0 else None
+    appearance = _appearance(image_bgr, spec) if spec.appearance_weight > 0 else None
     marginals = _softmax(unary.copy())
     for _ in range(spec.iterations):
         energy = unary.copy()
@@ -78,6 +79,17 @@ def _iterate(unary: Float32, image_bgr: UInt8, spec: CrfSpec) -> Float32:
             energy += np.float32(spec.appearance_weight) * appearance.mean(marginals)
         marginals = _softmax(energy)
     return marginals
+
+
+def _appearance(image_bgr: UInt8, spec: CrfSpec) -> PermutohedralLattice:
+    try:
+        return PermutohedralLattice(_features(image_bgr, spec))
+    except LatticeError:
+        height, width = image_bgr.shape[:2]
+        raise SpecError(
+            f"postprocess.crf: appearance_sigma_px {spec.appearance_sigma_px:g} and appearance_sigma_bgr "
+            f"{spec.appearance_sigma_bgr:g} are too small for {height}x{width} pixels; raise them"
+        ) from None
 
 
 class _Smoothness:

@@ -18,6 +18,10 @@ Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 
+class LatticeError(SegError):
+    """Points that spread over more cells than 63 bits can number."""
+
+
 class PermutohedralLattice:
     """Filter values on fixed points with a Gaussian of unit variance, normalised to a weighted mean.
 
@@ -28,7 +32,7 @@ class PermutohedralLattice:
     def __init__(self, points: Float32) -> None:
         """Build the lattice of `points`, float32 (d, N), in units of the Gaussian's standard deviation.
 
-        Raises SegError when the points spread over more cells than 63 bits can number.
+        Raises LatticeError when the points spread over more cells than 63 bits can number.
         """
         offsets, ranks, self._weights = _enclose(points)
         self._corners, vertices, strides = _number_corners(offsets, ranks)
@@ -117,7 +121,7 @@ def _number_corners(offsets: Int64, ranks: Int64) -> tuple[Int64, Int64, Int64]:
     extent = offsets[:dimensions].max(axis=1) - low + margin + 1
     codes = (dimensions + 1) ** dimensions
     if math.prod(extent.tolist()) * codes >= 2**63:
-        raise SegError("permutohedral lattice: the points spread too far for their standard deviation; widen it")
+        raise LatticeError("permutohedral lattice: the points spread too far for their standard deviation; widen it")
     strides = np.concatenate([[1], np.cumprod(extent[:-1])]).astype(np.int64)
     base = strides @ (offsets[:dimensions] - low[:, None])
     # Pixels share simplices: finding the distinct ones first makes the sorting of their corners cheap.

@@ -36,7 +36,8 @@ class CrfSpec:
         self._require("iterations", 1 <= self.iterations <= 100, "1..100")
         for name in ("smoothness_weight", "appearance_weight"):
             self._require(name, 0 <= getattr(self, name) <= 1000, "0..1000")
-        for name in ("smoothness_sigma_px", "appearance_sigma_px", "appearance_sigma_bgr"):
+        self._require("smoothness_sigma_px", 0.1 <= self.smoothness_sigma_px <= 100, "0.1..100")
+        for name in ("appearance_sigma_px", "appearance_sigma_bgr"):
             self._require(name, 0.1 <= getattr(self, name) <= 10_000, "0.1..10000")
         self._require("scale", 1 <= self.scale <= _LARGEST_SCALE, f"1..{_LARGEST_SCALE}")
         self._require("label_confidence", 0 < self.label_confidence < 1, "a number between 0 and 1")

@@ -184,6 +184,20 @@ def test_a_picture_of_another_size_is_refused(face, scores):
         refine_scores(scores, face[:40], FULL)
 
 
+def test_sigmas_too_small_for_the_lattice_are_named():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    spec = CrfSpec(appearance_sigma_px=0.1, appearance_sigma_bgr=0.1, scale=1)
+    with pytest.raises(SpecError, match=r"appearance_sigma_bgr 0\.1 are too small for 64x64 pixels"):
+        refine_scores(np.zeros((2, 64, 64), np.float32), image, spec)
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (1, 9), (9, 1)])
+def test_the_smallest_pictures(size_hw):
+    scores = np.random.default_rng(0).normal(size=(3, *size_hw)).astype(np.float32)
+    refined = refine_scores(scores, np.zeros((*size_hw, 3), np.uint8), CrfSpec())
+    np.testing.assert_allclose(refined.sum(axis=0), 1.0, rtol=1e-5)
+
+
 # ---- in the postprocessor
 
 
