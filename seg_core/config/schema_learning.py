@@ -16,9 +16,9 @@ TERMS = ("cross_entropy", "ohem", "dice", "iou", "lovasz", "focal")
 class LossSection(Section):
     """Weights of the loss terms on the main head, and of the other heads.
 
-    Every head but "main" and "edge" is scored by the same terms; its sum counts `heads[name]`, or `aux` where it
-    is not named. `edge` weighs the edge head's binary term and `boundary` the agreement of the two
-    (JointEdgeSeg). `class_weights` has one factor a class, for cross-entropy, OHEM and focal. OHEM keeps the
+    Every head is scored by the same terms; its sum counts `heads[name]` times or, where it is not named, once for
+    "main" and `aux` times for another. `edge` weighs the edge head's binary term and `boundary` the agreement of the
+    two (JointEdgeSeg). `class_weights` has one factor a class, for cross-entropy, OHEM and focal. OHEM keeps the
     pixels whose probability of the truth is under `ohem_threshold`, and at least the fraction `ohem_min_kept`.
     """
 
@@ -51,7 +51,8 @@ class SolverSection(Section):
     A run lasts `steps`, or `epochs` passes over the data where that is set. A batch holds `batch_size` images
     on every GPU, at least two: BatchNorm behind global pooling has one value an image to learn from. One step
     of the optimiser follows `accumulate` batches. Rates of the encoder, decoder and heads are `lr` times their
-    factor. `warmup_lr` is where the linear warm-up begins. `compile` "cuda_graphs" records the compiled
+    factor. `warmup_lr` is where the linear warm-up begins; `one_cycle` rises from there over 30 % of the run (from
+    lr / 25 if it is 0) and has no use for `warmup_steps`. `compile` "cuda_graphs" records the compiled
     step once and replays it; on a CPU it is the same as "off". `deterministic` makes a resumed run equal an
     unbroken one to the bit, at some cost.
     """
@@ -90,7 +91,7 @@ class DistillSection(Section):
     through a 1×1 projection: `feature_distance` "cosine", or "mse" to standardised features. `teacher_size_hw` is the
     size at which teachers look; when null an image is resized as much as their contract differs from the
     student's. `flip` averages their answers with those on the mirrored image, at twice the cost. `stride` n compares
-    logits at every n-th pixel of both axes.
+    logits in the middles of cells of n × n pixels instead of at every pixel.
     """
 
     teacher: tuple[Path, ...] = ()

@@ -1,18 +1,22 @@
 """Distillation as a run uses it: compiled with the network, and over some steps."""
 
+import json
 from dataclasses import replace
 
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from seg_core.config.schema import DistillSection
+from seg_core.config.schema import DistillSection, TrainConfig
 from seg_core.labels import LabelSet
 from seg_core.models import MODELS, SegmentationModel
-from seg_core.models.checkpoint import Checkpoint, save_checkpoint
-from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
+from seg_core.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, to_json
 from seg_train.distill import build_distiller
+from seg_train.engine import Trainer
+from seg_train.events import StepEvent
 
 LABELS = LabelSet(("background", "left", "right"), flip_pairs=((1, 2),))
 CONTRACT = PreprocessSpec((64, 64))
@@ -21,19 +25,12 @@ SPEC = ModelSpec("three_layers", 3)
 WEIGHTS = {"logits": 3.0, "channel": 1.0, "feature": 5.0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class ThreeLayers(SegmentationModel):
     size_divisor = 4
 
-    def __init__(self, num_classes=3, in_channels=3, width=16):
+    def __init__(self, num_classes=3, in_channels=3, width=16, aux_head=True, upsample=True):
         super().__init__()
+        self.upsample = upsample
         layers = []
         for before, stride in ((in_channels, 2), (width, 2), (width, 1)):
             layers += [nn.Conv2d(before, width, 5, stride, padding=2), nn.BatchNorm2d(width), nn.ReLU()]
@@ -45,7 +42,8 @@ class ThreeLayers(SegmentationModel):
 
     def forward_features(self, image):
         feature = self.body(image)
-        return {"main": F.interpolate(self.scores(feature), scale_factor=4.0, mode="bilinear")}, feature
+        scores = self.scores(feature)
+        return {"main": F.interpolate(scores, scale_factor=4.0, mode="bilinear") if self.upsample else scores}, feature
 
 
 def draw_batch(seed, count=4):
@@ -171,3 +169,59 @@ def test_network_and_distiller_are_one_graph(saved, options):
     torch.testing.assert_close(compiled, eager)
     compiled.backward()
     assert step.student.body[0].weight.grad.abs().max() > 0
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    for split, seed in (("train", 0), ("val", 1)):
+        for folder in ("images", "masks"):
+            (tmp_path / split / folder).mkdir(parents=True)
+        image, target = draw_batch(seed)
+        for index in range(len(image)):
+            pixels = (255 * image[index]).byte().permute(1, 2, 0).numpy()[..., ::-1]
+            cv2.imwrite(str(tmp_path / split / "images" / f"{index}.png"), pixels)
+            cv2.imwrite(str(tmp_path / split / "masks" / f"{index}.png"), target[index].byte().numpy())
+    (tmp_path / "labels.json").write_text(json.dumps(to_json(LABELS)))
+    return tmp_path
+
+
+def make_config(data_dir, teacher, run):
+    tree = {
+        "data": {"train": data_dir / "train", "val": data_dir / "val", "labels": str(data_dir / "labels.json")},
+        "model": {"name": SPEC.name},
+        "preprocess": {"size_hw": (64, 64)},
+        "solver": {"steps": 4, "batch_size": 2, "warmup_steps": 1, "precision": "fp32", "deterministic": True},
+        "distill": {"teacher": teacher, "logits": 1, "feature": 1},
+        "output": data_dir / run,
+        "device": "cpu",
+        "eval_every": 4,
+        "save_every": 2,
+        "log_every": 1,
+    }
+    tree["data"]["workers"] = 0
+    return TrainConfig.model_validate(tree)
+
+
+class StoppedError(Exception):
+    """Stands for a process that dies."""
+
+
+def test_a_run_with_a_teacher_logs_its_terms_and_resumes_with_its_projection(saved, data_dir):
+    def die_after_three(event):
+        if isinstance(event, StepEvent) and event.step == 3:
+            raise StoppedError
+
+    seen = []
+    Trainer(make_config(data_dir, saved, "whole"), seen.append).run()
+    with pytest.raises(StoppedError):
+        Trainer(make_config(data_dir, saved, "broken"), die_after_three).run()
+    resumed = Trainer(make_config(data_dir, saved, "broken"), lambda event: None)
+    assert resumed.state.step == 2
+    resumed.run()
+    losses = [event.losses for event in seen if isinstance(event, StepEvent)]
+    assert all(values["distill_logits"] > 0 and values["distill_feature"] > 0 for values in losses)
+    whole, broken = (load_checkpoint(data_dir / run / "last.pth") for run in ("whole", "broken"))
+    assert all(torch.equal(value, broken.state_dict[name]) for name, value in whole.state_dict.items())
+    assert not any("teachers" in name or "projections" in name for name in whole.state_dict)
+    assert whole.provenance["config"]["distill"]["teacher"] == ["teacher.pth"]
+    assert str(saved.parent) not in json.dumps(whole.provenance)

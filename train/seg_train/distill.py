@@ -16,6 +16,7 @@ from seg_core.errors import ConfigError
 from seg_core.labels import LabelSet
 from seg_core.models import SegmentationModel
 from seg_core.models.checkpoint import load_checkpoint
+from seg_core.models.resampling import enlarge
 from seg_core.spec import PreprocessSpec
 from seg_train.distill_losses import FEATURE_DISTANCES, channel_divergence, logits_divergence
 from seg_train.teacher import Teacher
@@ -68,13 +69,14 @@ class Distiller(nn.Module):
 
         Args:
             image: Float32 (N, channels, H, W) in the student's contract, augmented as the student sees it.
-            student_heads: Logits of the student's heads; "main" is compared.
+            student_heads: Logits of the student's heads, of any size; "main" is compared, at the size of the image or
+                at `stride` below it: there a teacher's and a student's logits are read in the middles of the cells.
             student_features: The feature map of the student where `needs_features`.
             target: Labels (N, H, W), of any integer type.
         """
         options = self.options
-        student = student_heads["main"]
-        size_hw = (student.shape[-2], student.shape[-1])
+        height, width = image.shape[-2:]
+        size_hw = (max(1, height // options.stride), max(1, width // options.stride))
         views: list[Tensor] = []
         features: list[Tensor] = []
         for teacher in self.teachers:
@@ -82,10 +84,8 @@ class Distiller(nn.Module):
             views += answers
             features.append(feature)
         with torch.autocast(image.device.type, enabled=False):
-            step = max(1, options.stride * size_hw[0] // image.shape[-2])
-            views = [_sample(view, step) for view in views]
-            found = _sample(student.float(), step)
-            counted = _sample(self._counted(target, size_hw), step)
+            found = enlarge(student_heads["main"].float(), size_hw)
+            counted = self._counted(target, size_hw)
             terms: dict[str, Tensor] = {}
             if options.logits:
                 distance = logits_divergence(found, _mean_answer(views), counted, options.temperature)
@@ -99,7 +99,7 @@ class Distiller(nn.Module):
         return terms
 
     def _counted(self, target: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Return 1.0 where a label counts, 0.0 elsewhere, (N, *size_hw)."""
+        """Return 1.0 where the label in the middle of a cell counts, 0.0 elsewhere, (N, *size_hw)."""
         counted = (target != self.ignore_index).float()
         if tuple(counted.shape[-2:]) == size_hw:
             return counted
@@ -112,9 +112,7 @@ class Distiller(nn.Module):
         counted = self._counted(target, size_hw)
         total = student.new_zeros(())
         for projection, feature in zip(self.projections, features, strict=True):
-            if tuple(feature.shape[-2:]) != size_hw:
-                feature = F.interpolate(feature, size=size_hw, mode="bilinear", align_corners=False)
-            total = total + distance(projection(student), feature, counted)
+            total = total + distance(projection(student), enlarge(feature, size_hw), counted)
         return total / len(features)
 
 
@@ -156,11 +154,6 @@ def _feature_channels(network: SegmentationModel, in_channels: int, size_hw: tup
     twin = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad():
         return twin.forward_features(torch.zeros((1, in_channels, *size_hw), device="meta"))[1].shape[1]
-
-
-def _sample(values: Tensor, step: int) -> Tensor:
-    """Return every `step`-th row and column, from the middle of the first cell of the coarser grid."""
-    return values[..., step // 2 :: step, step // 2 :: step] if step > 1 else values
 
 
 def _mean_answer(views: Sequence[Tensor]) -> Tensor:
