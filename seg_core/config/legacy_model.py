@@ -18,12 +18,12 @@ from seg_core.spec.model import OptionValue
 #: The tag of the weights that an encoder's library recommends.
 IMAGENET = "imagenet"
 
-_DDRNETS = {"DDRNet23_slim": "ddrnet_23_slim", "DDRNet23": "ddrnet_23", "DDRNet39": "ddrnet_39"}
+DDRNETS = {"DDRNet23_slim": "ddrnet_23_slim", "DDRNet23": "ddrnet_23", "DDRNet39": "ddrnet_39"}
 _BISENETS = {"ResNet18": "bisenet_v1", "ResNet34": "bisenet_v1_resnet34"}
 
 #: Encoders as that engine spells them, to this library's names. Case, "_" and "-" do not count.
 ENCODERS = {
-    **_DDRNETS,
+    **DDRNETS,
     **{f"ResNet{depth}": f"resnet{depth}" for depth in (18, 34, 50)},
     "MobileNetV2": "mobilenet_v2",
     "MobileNetV3_small": "mobilenet_v3_small",
@@ -76,7 +76,7 @@ def model_spec_from_legacy(section: Mapping[str, Any], num_classes: int, in_chan
         return ModelSpec(family, num_classes, in_channels, options)
     _refuse_deeplab_parts(deeplab, decoder.text("NAME"))
     if family == "ddrnet":
-        family = _encoder_of(encoder, _DDRNETS, decoder.text("NAME"))
+        family = _encoder_of(encoder, DDRNETS, decoder.text("NAME"))
     elif family == "bisenet_v1":
         family = _encoder_of(encoder, _BISENETS, decoder.text("NAME"))
         options["pretrained"] = pretrained

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seg_core.config.legacy_labels import choose_labels
-from seg_core.config.legacy_model import IMAGENET, first_weights, model_keys, model_spec_from_legacy
+from seg_core.config.legacy_model import DDRNETS, IMAGENET, first_weights, model_keys, model_spec_from_legacy
 from seg_core.config.legacy_solver import COUPLED, COUPLED_DECAY, LOSSES, OPTIMIZERS, SCHEDULES
-from seg_core.config.legacy_values import LegacySection, shown
+from seg_core.config.legacy_values import LegacySection, decode, shown
 
 #: Keys that files of that engine have at the top, in SOLVER or in DATASET.
 MOVABLE = ("NUM_WORKERS", "BATCH_SIZE", "ACC_STEP", "MAX_EPOCH", "DATE", "EXTRA", "TASK")
@@ -211,17 +211,20 @@ def as_file_name(word: str) -> str:
 
 def _read_model(section: Any, result: Translation) -> None:
     spec = model_spec_from_legacy(section, num_classes=2)  # the classes come from the label set: two stand in for them
-    weights = first_weights(section, spec)
+    weights, options = first_weights(section, spec), dict(spec.options)
+    trunk = options.get("encoder", spec.name)
+    if decode(section.get("PRETRAINED")) == IMAGENET and ("pretrained" not in options or trunk in DDRNETS.values()):
+        if "pretrained" in options:
+            options["pretrained"] = ""
+        result.notes.append(
+            f"MODEL.PRETRAINED: no program can fetch {IMAGENET!r} weights of {trunk}, which starts from random ones; "
+            "give the path of a file to start from that"
+        )
     result.told["model.name"] = Told(spec.name, "MODEL.DECODER.NAME")
-    for option, value in spec.options.items():
+    for option, value in options.items():
         result.told[f"model.options.{option}"] = Told(value, "MODEL")
     if weights is not None:
         result.told["model.weights"] = Told(weights, "MODEL.PRETRAINED")
-    elif section.get("PRETRAINED") == IMAGENET and "pretrained" not in spec.options:
-        result.notes.append(
-            f"MODEL.PRETRAINED: no program can fetch {IMAGENET!r} weights of {spec.name}, which starts from random "
-            "ones; give the path of a checkpoint to start from that"
-        )
 
 
 def _read_count(

@@ -43,7 +43,9 @@ def test_shipped_files_pass_the_rehearsal(path):
         assert shape[:2] == [2, 1 if name == "edge" else classes]
     assert set(answer["losses"]) == {"loss", *answer["heads"]}
     assert answer["memory_mb"] > 100
-    assert {"data", "forward", "loss", "backward", "optimizer", "evaluate one"} <= set(answer["stage_ms"])
+    assert {"build", "draw batch", "forward", "loss", "backward", "optimizer", "evaluate one"} <= set(
+        answer["stage_ms"]
+    )
     assert ("edge" in answer["heads"]) == (path.stem == "seed_face8_edge")
 
 
@@ -99,3 +101,9 @@ def test_the_seed_trains_from_its_file_to_a_checkpoint(faces):
     assert checkpoint.labels.names == tuple(MERGES["face_6"])
     assert (checkpoint.model.name, checkpoint.model.num_classes) == ("ddrnet_23_slim", 6)
     assert checkpoint.preprocess.size_hw == (64, 64)
+    weights = ["-o", f"MODEL.PRETRAINED={faces / 'run' / 'best.pth'}", "--json"]
+    again = CliRunner().invoke(
+        data_command, ["test-cfg", str(CONFIGS / "seed_face6.yaml"), *overrides_for(faces), *weights]
+    )
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["weights"].endswith(" tensors taken over")

@@ -257,6 +257,9 @@ def test_weights_that_nobody_can_fetch_are_remarked_on(load, tmp_path):
     load()
     assert "'imagenet' weights of ddrnet_23_slim" in read_train_config(tmp_path / "seed.yaml").notes[0]
     assert read_train_config(tmp_path / "seed.yaml", ["MODEL.PRETRAINED="]).notes == ()
+    on_deeplab = read_train_config(tmp_path / "seed.yaml", ["MODEL.DECODER.NAME=DeepLabV3Plus"])
+    assert (on_deeplab.config.model.options["encoder"], len(on_deeplab.notes)) == ("ddrnet_23_slim", 1)
+    assert on_deeplab.config.model.options["pretrained"] == ""
 
 
 def test_pretrained_of_an_encoder_stays_its_own(load):

@@ -55,6 +55,7 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     one line, the same one that training would end with.
     """
     device = build_device(config.device)
+    watch = _Watch(device)
     torch.manual_seed(config.solver.seed)
     labels = build.build_labels(config.data.labels, config.data.merge)
     spec, preprocess = build.build_specs(config, labels)
@@ -68,9 +69,12 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes)
     distiller = build_distiller(config.distill, network, labels, preprocess)
     graph = TrainingGraph(network, loss, preprocess, distiller).to(device)
-    watch = _Watch(device)
-    batch = _draw_batch(config, preprocess, labels) if synthetic else _read_batch(config, preprocess, labels, result)
-    watch.stop("data")
+    watch.stop("build")
+    if synthetic:
+        batch = _draw_batch(config, preprocess, labels)
+        watch.stop("draw batch")
+    else:
+        batch = _read_batch(config, preprocess, labels, watch, result)
     result.batch_shape = tuple(batch[0].shape)
     _take_steps(graph, config, batch, steps, watch, result)
     with torch.inference_mode():
@@ -136,12 +140,17 @@ def _draw_batch(config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSe
     return image, target
 
 
-def _read_batch(config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSet, result: Rehearsal) -> Batch:
+def _read_batch(
+    config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSet, watch: _Watch, result: Rehearsal
+) -> Batch:
     train_set, val_set = build.build_datasets(config, preprocess, labels)
+    watch.stop("open data")
     result.train_images, result.val_images = len(train_set), len(val_set)
     items = [train_set[(place, place % len(train_set))] for place in range(config.solver.batch_size)]
+    batch = torch.stack([image for image, _ in items]), torch.stack([target for _, target in items])
+    watch.stop("read batch")
     _ = val_set[0]  # reading one tells whether it can be read
-    return torch.stack([image for image, _ in items]), torch.stack([target for _, target in items])
+    return batch
 
 
 class _Watch:
