@@ -162,6 +162,10 @@ def check_labels(mask: UInt8, labels: LabelSet, path: Path) -> None:
     """Raise BadPairError when the mask at `path` holds a value that is neither a class nor ignored."""
     if int(mask.max()) < labels.num_classes:  # nearly always so, and found in a fraction of a histogram's time
         return
+    wrong = np.ones(256, np.uint8)
+    wrong[: labels.num_classes] = wrong[labels.ignore_index] = 0
+    if not cv2.LUT(mask, wrong).any():
+        return
     present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     strange = [int(value) for value in present if value >= labels.num_classes and value != labels.ignore_index]
     if strange:

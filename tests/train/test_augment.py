@@ -86,3 +86,78 @@ def test_contract_matrix_maps_the_centre_of_the_box_to_the_centre_of_its_place()
     geometry = plan_geometry((480, 640), PreprocessSpec(size_hw=(256, 256), resize="letterbox"))
     x, y, _ = contract_matrix(geometry) @ [319.5, 239.5, 1.0]
     assert (x, y) == pytest.approx((127.5, 127.5))
+
+
+def framed_points(options, seed=0, size_hw=(60, 80)):
+    """Return the move drawn, and where it takes the corners and the centre of what is framed, as (x, y)."""
+    move = Augmenter(options, CELEBAMASK_HQ).draw_move(size_hw, np.random.default_rng(seed))
+    height, width = size_hw
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1], [width / 2, height / 2, 1]]).T
+    half = np.array([[0.5], [0.5], [0.0]])  # the matrix speaks of pixel centres, a size of their edges
+    return move, (move.matrix @ (corners - half) + half)[:2].T
+
+
+def test_a_crop_is_a_random_piece_of_what_is_framed():
+    options = NOTHING.model_copy(update={"crop_hw": (24, 40)})
+    places = []
+    for seed in range(60):
+        move, points = framed_points(options, seed)
+        assert move.size_hw == (24, 40)
+        left, top = points[0]
+        np.testing.assert_allclose(points[3] - points[0], (80, 60))  # nothing is zoomed
+        assert -40 <= left <= 0 + 1e-9
+        assert -36 <= top <= 0 + 1e-9
+        places.append((left, top))
+    spread = np.ptp(places, axis=0)
+    assert spread[0] > 34
+    assert spread[1] > 30
+
+
+def test_a_crop_that_is_larger_shows_all_that_is_framed_somewhere():
+    options = NOTHING.model_copy(update={"crop_hw": (100, 90)})
+    for seed in range(20):
+        _, points = framed_points(options, seed)
+        assert points.min() >= -1e-9
+        assert points[:, 0].max() <= 90 + 1e-9
+        assert points[:, 1].max() <= 100 + 1e-9
+
+
+def test_a_crop_holds_the_pixels_of_its_place():
+    image, mask = pair()
+    spec = PreprocessSpec(size_hw=(96, 64))
+    options = NOTHING.model_copy(update={"crop_hw": (32, 24)})
+    full, full_target = augment(NOTHING, image, mask, spec)
+    canvas, target = augment(options, image, mask, spec, seed=5)
+    assert canvas.shape == (32, 24, 3)
+    assert target.shape == (32, 24)
+    fits = [
+        (top, left)
+        for top in range(96 - 32 + 1)
+        for left in range(64 - 24 + 1)
+        if (full_target[top : top + 32, left : left + 24] == target).mean() > 0.9
+    ]
+    assert fits
+    top, left = fits[len(fits) // 2]
+    assert np.abs(full[top : top + 32, left : left + 24].astype(int) - canvas).mean() < 25
+
+
+def test_stretching_changes_the_aspect_and_not_the_area():
+    options = NOTHING.model_copy(update={"stretch": (0.5, 2.0)})
+    aspects = []
+    for seed in range(40):
+        _, points = framed_points(options, seed)
+        width, height = points[3] - points[0]
+        assert width * height == pytest.approx(60 * 80)
+        assert points[4] == pytest.approx((40, 30))
+        aspects.append(width / height / (80 / 60))
+    assert min(aspects) == pytest.approx(0.5, abs=0.15)
+    assert max(aspects) == pytest.approx(2.0, abs=0.4)
+
+
+def test_zoom_turn_and_shift_are_about_the_centre():
+    options = NOTHING.model_copy(update={"scale": (0.5, 0.5), "rotate_deg": 180.0, "translate": 0.25})
+    _, points = framed_points(options, 3)
+    sides = np.linalg.norm(points[1] - points[0]), np.linalg.norm(points[2] - points[0])
+    assert sides == pytest.approx((40, 30))
+    assert np.all(np.abs(points[4] - (40, 30)) <= (20 + 1e-9, 15 + 1e-9))
+    assert np.abs(points[4] - (40, 30)).max() > 1

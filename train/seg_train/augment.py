@@ -8,6 +8,7 @@ with everything switched off, the pair is what evaluation and the phone see.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -29,6 +30,15 @@ def swap_table(labels: LabelSet) -> npt.NDArray[np.uint8]:
     return table
 
 
+@dataclass(frozen=True)
+class Move:
+    """A drawn change of place: `matrix` maps what the contract frames to a canvas of `size_hw`."""
+
+    matrix: Matrix
+    size_hw: tuple[int, int]
+    mirrored: bool
+
+
 class Augmenter:
     """Draw and apply the changes of an AugmentSection."""
 
@@ -42,38 +52,51 @@ class Augmenter:
     def __call__(
         self, image_bgr: Image, mask: Image, geometry: Geometry, rng: np.random.Generator
     ) -> tuple[Image, Image]:
-        """Return (canvas_bgr, mask), uint8 (h, w, 3) and (h, w) of `geometry.size_hw`; the inputs stay as they are."""
+        """Return (canvas_bgr, mask), uint8 (h, w, 3) and (h, w); the inputs stay as they are.
+
+        The size is `crop_hw` of the options, that of `geometry` where they have none.
+        """
+        move = self.draw_move(geometry.size_hw, rng)
+        return self.apply(image_bgr, mask, contract_matrix(geometry), move, rng)
+
+    def draw_move(self, framed_hw: tuple[int, int], rng: np.random.Generator) -> Move:
+        """Draw how what the contract frames at `framed_hw` moves on its way to the canvas."""
         options = self.options
-        matrix = self._draw_matrix(geometry, rng)
+        size_hw = options.crop_hw or framed_hw
+        matrix = self._draw_matrix(framed_hw, size_hw, rng)
         mirrored = rng.random() < options.flip
         if mirrored:
-            width = geometry.size_hw[1]
-            matrix = np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
-        canvas, target = self._warp(image_bgr, mask, matrix, geometry.size_hw)
-        if mirrored:
-            target = self._swap[target]
+            matrix = np.array([[-1.0, 0.0, size_hw[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
+        return Move(matrix, size_hw, bool(mirrored))
+
+    def apply(
+        self, image_bgr: Image, mask: Image, framing: Matrix, move: Move, rng: np.random.Generator
+    ) -> tuple[Image, Image]:
+        """Return the canvas and mask that `move` makes of a source; `framing` takes its pixels to the framed size."""
+        canvas, target = self._warp(image_bgr, mask, move.matrix @ framing, move.size_hw)
+        if move.mirrored:
+            target = np.asarray(cv2.LUT(target, self._swap), np.uint8)
         canvas = self._degrade(self._recolour(canvas, rng), rng)
-        if rng.random() < options.erase:
+        if rng.random() < self.options.erase:
             canvas = self._erase(canvas, rng)
         return canvas, target
 
-    def _draw_matrix(self, geometry: Geometry, rng: np.random.Generator) -> Matrix:
+    def _draw_matrix(self, framed_hw: tuple[int, int], size_hw: tuple[int, int], rng: np.random.Generator) -> Matrix:
         options = self.options
-        height, width = geometry.size_hw
-        zoom = math.exp(rng.uniform(math.log(options.scale[0]), math.log(options.scale[1])))
+        height, width = framed_hw
+        zoom = _log_uniform(options.scale, rng)
         angle = math.radians(rng.uniform(-options.rotate_deg, options.rotate_deg))
         shift_x = rng.uniform(-options.translate, options.translate) * width
         shift_y = rng.uniform(-options.translate, options.translate) * height
-        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-        turn = np.array(
-            [
-                [cos, -sin, centre_x + shift_x - cos * centre_x + sin * centre_y],
-                [sin, cos, centre_y + shift_y - sin * centre_x - cos * centre_y],
-                [0.0, 0.0, 1.0],
-            ]
-        )
-        return turn @ contract_matrix(geometry)
+        zoom_y = zoom_x = zoom
+        if options.stretch != (1.0, 1.0):
+            aspect = math.sqrt(_log_uniform(options.stretch, rng))
+            zoom_y, zoom_x = zoom / aspect, zoom * aspect
+        if options.crop_hw is not None:
+            # Anywhere inside what is framed, as far as the piece is the smaller; else what is framed anywhere in it.
+            shift_y += rng.uniform(-0.5, 0.5) * abs(height * zoom_y - size_hw[0])
+            shift_x += rng.uniform(-0.5, 0.5) * abs(width * zoom_x - size_hw[1])
+        return turn_about_centre(angle, (zoom_y, zoom_x), framed_hw, size_hw, (shift_y, shift_x))
 
     def _warp(self, image_bgr: Image, mask: Image, matrix: Matrix, size_hw: tuple[int, int]) -> tuple[Image, Image]:
         size_wh = size_hw[::-1]
@@ -96,6 +119,8 @@ class Augmenter:
             return cv2.cvtColor(cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(
                 np.uint8, copy=False
             )
+        if turn == 0 and saturation == 1:
+            return canvas
         hsv = cv2.cvtColor(canvas, cv2.COLOR_BGR2HSV)
         tables = np.stack(
             [(np.arange(256) + turn) % 180, np.clip(levels * saturation, 0, 255), levels], axis=-1
@@ -127,6 +152,26 @@ class Augmenter:
         canvas = canvas.copy()
         canvas[top : top + box_h, left : left + box_w] = rng.integers(0, 256, 3)
         return canvas
+
+
+def turn_about_centre(
+    angle: float,
+    zoom_yx: tuple[float, float],
+    from_hw: tuple[int, int],
+    to_hw: tuple[int, int],
+    shift_yx: tuple[float, float] = (0.0, 0.0),
+) -> Matrix:
+    """Return the (3, 3) map that zooms, then turns by `angle` in radians, and takes centre to centre plus a shift."""
+    (zoom_y, zoom_x), (shift_y, shift_x) = zoom_yx, shift_yx
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    linear = turn @ np.diag([zoom_x, zoom_y])
+    centre = np.array([(from_hw[1] - 1) / 2, (from_hw[0] - 1) / 2])
+    place = np.array([(to_hw[1] - 1) / 2 + shift_x, (to_hw[0] - 1) / 2 + shift_y]) - linear @ centre
+    return np.vstack([np.column_stack([linear, place]), [0.0, 0.0, 1.0]])
+
+
+def _log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float:
+    return math.exp(rng.uniform(math.log(bounds[0]), math.log(bounds[1])))
 
 
 def contract_matrix(geometry: Geometry) -> Matrix:
