@@ -6,8 +6,8 @@ of what lies near and looks alike, which moves label edges to edges of the pictu
 
 Each kernel's message is the weighted *mean* over all pixels, the pixel itself included, not the paper's sum: weights
 then mean the same at every size and sigma. Position alone is filtered by `cv2.GaussianBlur`; position and colour
-on the permutohedral lattice, which the paper uses too. A dense bilateral grid of five dimensions is larger by far, and
-a sparse one was five times less exact at the same speed.
+on the permutohedral lattice, which the paper uses too. A dense bilateral grid of five dimensions would be larger by
+far; a sparse one with nearest cells was tried: four times as fast, but five times less exact.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def _select_classes(initial: Float32, spec: CrfSpec) -> npt.NDArray[np.intp]:
     """Return the indices of the classes that could win a pixel, given the initial marginals (C, N).
 
     With all weights together W and p the largest probability of a class anywhere, an iteration raises p to p exp(W p)
-    at most, which stays below 1 / W as long as p < 1 / (e W): such a class is left out, at a small loss of exactness
-    in the other marginals and a great gain in time.
+    at most, which converges as long as p < 1 / (e W). With half of that, and never more than 0.01, it ends below 0.013
+    and wins nowhere. Leaving such classes out costs the other marginals as little; of 19 classes of a face 14 remain.
     """
     weight = spec.smoothness_weight + spec.appearance_weight
     threshold = min(_NEGLIGIBLE, 0.5 / (math.e * weight)) if weight > 0 else _NEGLIGIBLE
