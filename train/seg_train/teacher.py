@@ -170,7 +170,7 @@ def _class_order(found: LabelSet, wanted: LabelSet) -> list[int]:
         parts += [f"has {', '.join(extra)} besides"] if extra else []
         raise ConfigError(
             f"a teacher needs the run's classes by name, but it {' and '.join(parts)}; take another teacher, or where "
-            "only the names are wrong give it the right ones with  seg-data rename-checkpoint --labels"
+            "a foreign one merely lacks the names, state them:  seg-data rename-checkpoint IN OUT --labels NAME"
         )
     return [found.names.index(name) for name in wanted.names]
 
