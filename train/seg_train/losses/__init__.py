@@ -1,5 +1,5 @@
 """What training minimises: one term a module, and their weighted sum over every head of the network."""
 
-from seg_train.losses.segmentation import LOSSES, PRESETS, SegmentationLoss, list_losses
+from seg_train.losses.segmentation import LOSSES, SegmentationLoss, list_losses
 
-__all__ = ["LOSSES", "PRESETS", "SegmentationLoss", "list_losses"]
+__all__ = ["LOSSES", "SegmentationLoss", "list_losses"]

@@ -35,20 +35,6 @@ LOSSES.add("boundary", boundary_loss)
 #: The terms that need the edge head, and are asked of the main head alone.
 EDGE_TERMS = ("edge", "boundary")
 
-#: Combinations that are known by a name, as values of a LossSection; those not named are 0.
-PRESETS: dict[str, dict[str, float]] = {
-    "CE": {"cross_entropy": 1.0},
-    "OHEM_CE": {"cross_entropy": 0.0, "ohem": 1.0},
-    "IoU": {"cross_entropy": 0.0, "iou": 1.0},
-    "Dice": {"cross_entropy": 0.0, "dice": 1.0},
-    "Lovasz": {"cross_entropy": 0.0, "lovasz": 1.0},
-    "Focal": {"cross_entropy": 0.0, "focal": 1.0},
-    "DC_and_CE": {"cross_entropy": 1.0, "dice": 1.0},
-    "DC_and_Focal": {"cross_entropy": 0.0, "dice": 1.0, "focal": 1.0},
-    # Edge and dual-task terms as Gated-SCNN weighs them (section 5).
-    "JointEdgeSeg": {"cross_entropy": 1.0, "edge": 20.0, "boundary": 1.0},
-}
-
 
 def list_losses() -> list[str]:
     """Return the names of the terms, which are fields of LossSection."""
@@ -58,9 +44,11 @@ def list_losses() -> list[str]:
 class SegmentationLoss(nn.Module):
     """The weighted sum of the configured terms over all heads.
 
-    "main" counts once, every other head `options.heads[name]` times or, where it is not named, `options.aux` times.
-    Heads smaller than the labels are enlarged bilinearly. Everything is float32, in static shapes and without a look
-    at values, so that `torch.compile` captures it whole. Move it to the labels' device: class weights are a buffer.
+    "main" and "edge" count once and every other head `options.aux` times, or `options.heads[name]` times where it is
+    named. Heads smaller than the labels are enlarged bilinearly, in their own precision: these are the largest
+    tensors of a step, and twice their bytes would take twice the time. All that follows is float32. Shapes are static
+    and values are not looked at, so that `torch.compile` captures it whole. Move it to the labels' device: class
+    weights are a buffer.
     """
 
     class_weights: Tensor | None
@@ -96,7 +84,7 @@ class SegmentationLoss(nn.Module):
         `target` is int64 or uint8 (N, H, W). Raises ConfigError when a term needs a head that is not there.
         """
         self.check_heads(heads)
-        # Terms are sums over millions of pixels, for which half precision has too few digits.
+        # Sums over millions of pixels need more digits than half precision has.
         with torch.autocast(target.device.type, enabled=False):
             losses, weights = self._score(heads, target.long())
         total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
@@ -110,13 +98,13 @@ class SegmentationLoss(nn.Module):
                 scores = Scores(self._log_softmax(logits, target), target, counted, self.class_weights)
                 losses[name] = self._weigh(scores, [term for term in self.terms if term not in EDGE_TERMS])
                 if name == "main" and "edge" in heads:
-                    edge = enlarge(heads["edge"].float(), _size_of(target))[:, 0]
+                    edge = enlarge(heads["edge"], _size_of(target))[:, 0].float()
                     losses["edge"] = self._weigh(scores._replace(edge=edge), [t for t in EDGE_TERMS if t in self.terms])
         weights = {name: self.options.heads.get(name, self.options.aux) for name in losses}
         return losses, weights | {name: self.options.heads.get(name, 1.0) for name in ("main", "edge")}
 
     def _log_softmax(self, logits: Tensor, target: Tensor) -> Tensor:
-        return enlarge(logits.float(), _size_of(target)).log_softmax(dim=1)
+        return enlarge(logits, _size_of(target)).float().log_softmax(dim=1)
 
     def _weigh(self, scores: Scores, names: list[str]) -> Tensor:
         return torch.stack([self.terms[name] * LOSSES.get(name)(scores, self.options) for name in names]).sum()
