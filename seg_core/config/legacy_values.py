@@ -35,7 +35,7 @@ class LegacySection:
         known = list(keys)
         for key in section:
             if key not in known:
-                raise ConfigError(f"{self.name(key)}: unknown key; {_nearest_key(str(key), known, elsewhere)}")
+                raise ConfigError(f"{self.name(key)}: unknown key; {_nearest_key(str(key), path, known, elsewhere)}")
 
     def __contains__(self, key: object) -> bool:
         return key in self._values
@@ -182,12 +182,13 @@ def _near(name: str, known: list[str]) -> str | None:
     return by_plain[near[0]] if near else None
 
 
-def _nearest_key(name: str, known: list[str], elsewhere: Iterable[str]) -> str:
-    """Prefer a key of the same section; one of another section must have the same last part, or nearly."""
-    by_leaf = {key.rpartition(".")[2]: key for key in elsewhere}
-    if name in by_leaf and name not in known:
-        return f"did you mean {by_leaf[name]!r}?"
-    near = _near(name, known)
+def _nearest_key(name: str, path: str, known: list[str], elsewhere: Iterable[str]) -> str:
+    """Prefer a key of this last part in another section, one below `path` if there is, then what looks like it."""
+    by_leaf: dict[str, str] = {}
+    for key in sorted(elsewhere, key=lambda key: not key.startswith(f"{path}.")):
+        by_leaf.setdefault(plain(key.rpartition(".")[2]), key)
+    same = next((key for key in known if plain(key) == plain(name)), by_leaf.get(plain(name)))
+    near = same or _near(name, known)
     if near is None and by_leaf:
         far = _near(name, list(by_leaf))
         near = by_leaf[far] if far else None

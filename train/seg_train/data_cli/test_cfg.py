@@ -75,7 +75,7 @@ def _print(loaded: LoadedConfig, result: Rehearsal) -> None:
         *((f"time {stage}", f"{time_ms:.1f} ms") for stage, time_ms in result.stage_ms.items()),
         ("peak memory", f"{result.memory_mb:.0f} MiB ({'GPU' if result.device == 'cuda' else 'the whole process'})"),
     ]
-    click.echo("\n".join(f"{heading:<18} {text}" for heading, text in rows))
+    click.echo("\n".join(f"{heading:<22} {text}" for heading, text in rows))
     click.echo("configuration")
     text = yaml.safe_dump(_config(loaded), sort_keys=False, default_flow_style=None, width=110)
     click.echo("".join(f"  {line}\n" for line in text.splitlines()), nl=False)
