@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
 from seg_core.errors import SegError
 from seg_core.geometry import plan_geometry
@@ -17,7 +18,6 @@ from seg_core.manifest import hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Predictor
-from seg_core.samples import SamplePair, list_pairs, load_pair
 from seg_core.spec import PostprocessSpec
 
 At = Literal["network", "source"]
@@ -76,13 +76,13 @@ class Evaluation:
 
 def evaluate(
     model: str | Path,
-    data_dir: str | Path,
+    data: str | Path | LabelledData,
     at: At = "network",
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Run `model` over the pairs in `data_dir` (`images/`, `masks/`) and score its label maps.
+    """Run `model` over the pairs of `data`, a data set in any layout, and score its label maps.
 
     At "network" the mask goes to the network's size by INTER_NEAREST through the geometry of its image;
     letterbox padding is ignored and what a centre crop cuts away is not scored. At "source" the label map comes
@@ -91,13 +91,15 @@ def evaluate(
     model or a pair that cannot be read, or a mask whose values are not classes of the model.
     """
     model = Path(model)
-    pairs = select_pairs(data_dir, limit)
+    data = as_labelled(data)
+    pairs = data.pairs(limit)
     predictor, manifest = open_predictor(model, threads)
     labels = manifest.labels
+    reading = data.reading(labels)
     confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
     boundary = BoundaryAgreement(labels.num_classes, labels.ignore_index, BOUNDARY_TOLERANCE_PX)
     for done, pair in enumerate(pairs, start=1):
-        image_bgr, mask = load_pair(pair, labels)
+        image_bgr, mask = reading.read(pair)
         prediction, target = _compare(predictor, image_bgr, mask, at)
         confusion.update(prediction, target)
         boundary.update(prediction, target)
@@ -109,7 +111,7 @@ def evaluate(
         sha256=hash_artifact(model),
         target=manifest.artifact.target,
         precision=manifest.artifact.precision,
-        data=str(data_dir),
+        data=str(data.path),
         images=len(pairs),
         at=at,
         size_hw=manifest.preprocess.size_hw,
@@ -117,13 +119,6 @@ def evaluate(
         boundary=boundary,
         names=labels.names,
     )
-
-
-def select_pairs(data_dir: str | Path, limit: int | None) -> list[SamplePair]:
-    """Return the pairs of `data_dir`, or the first `limit` of them by name; raises SegError when there is none."""
-    if limit is not None and limit < 1:
-        raise SegError(f"limit: expected at least 1, found {limit}")
-    return list_pairs(data_dir)[:limit]
 
 
 def check_miou(evaluation: Evaluation, min_miou: float) -> None:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from seg_bench.schema import dump_json, save_json
 from seg_core.cli.command import SegCommand, click
 from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
+from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_core.errors import SegError
 
 if TYPE_CHECKING:
     from seg_bench.accuracy import At, Progress
     from seg_bench.crf import CrfComparison
+    from seg_bench.labelled import LabelledData
+    from seg_core.sample_layouts import LayoutName
 
 _BENCH_EPILOG = """\b
 Examples:
@@ -28,6 +31,7 @@ of the per-round ratios to the first artifact. Exits 1 when an artifact could no
 _EVAL_EPILOG = """\b
 Examples:
   seg-eval ckpt.pth --data DIR
+  seg-eval face6.onnx --data CelebAMask-HQ --split val --merge face_6
   seg-eval model.tflite --data DIR --json --min-miou 0.65
   seg-eval ckpt.pth --data DIR --at source --crf scale=2 --threads 1 --out crf.json
 
@@ -98,9 +102,11 @@ def bench_command(
 
 @click.command(cls=SegCommand, epilog=_EVAL_EPILOG)
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--data", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Holds images/ and masks/ (png)."
-)
+@click.option("--data", required=True, type=click.Path(path_type=Path), metavar="PATH", help="Data set in any layout.")
+@layout_option
+@split_option
+@labels_option("the model's")
+@click.option("--merge", metavar="NAME", help="Groups in which the masks' classes are scored, such as face_6.")
 @click.option(
     "--at",
     type=click.Choice(["network", "source"]),
@@ -119,6 +125,10 @@ def bench_command(
 def eval_command(
     model: Path,
     data: Path,
+    layout: LayoutName,
+    split: str | None,
+    labels: str | None,
+    merge: str | None,
     at: At,
     limit: int | None,
     threads: int | None,
@@ -129,19 +139,21 @@ def eval_command(
 ) -> None:
     """Score MODEL, a checkpoint or any artifact, on labelled images."""
     from seg_bench.accuracy import check_miou, evaluate
+    from seg_bench.labelled import LabelledData
     from seg_bench.report import open_console, print_comparison, print_evaluation
 
     console = open_console(to_stderr=as_json)
+    labelled = LabelledData(data, layout, split, labels, merge)
     with _progress() as advance:
 
         def report(done: int, total: int) -> None:
             advance("evaluating", done / total)
 
         if crf is None:
-            evaluation = evaluate(model, data, at, limit, threads, report)
+            evaluation = evaluate(model, labelled, at, limit, threads, report)
             result = evaluation.to_json()
         else:
-            comparison = _compare_crf(model, data, crf, at, limit, threads, report)
+            comparison = _compare_crf(model, labelled, crf, at, limit, threads, report)
             evaluation, result = comparison.refined, comparison.to_json()
     if crf is None:
         print_evaluation(evaluation, console)
@@ -156,7 +168,13 @@ def eval_command(
 
 
 def _compare_crf(
-    model: Path, data: Path, choice: CrfChoice, at: At, limit: int | None, threads: int | None, progress: Progress
+    model: Path,
+    data: LabelledData,
+    choice: CrfChoice,
+    at: At,
+    limit: int | None,
+    threads: int | None,
+    progress: Progress,
 ) -> CrfComparison:
     from seg_bench.crf import measure_crf
     from seg_core.manifest import load_manifest

@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress, select_pairs
+from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress
 from seg_bench.environment import read_environment
+from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
 from seg_bench.schema import Environment
 from seg_core.geometry import Geometry, plan_geometry
@@ -23,7 +24,6 @@ from seg_core.manifest import Manifest, hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Predictor
-from seg_core.samples import load_pair
 from seg_core.spec import CrfSpec, PostprocessSpec, to_json
 
 UInt8 = npt.NDArray[np.uint8]
@@ -155,33 +155,35 @@ class CrfComparison:
 
 def measure_crf(
     model: str | Path,
-    data_dir: str | Path,
+    data: str | Path | LabelledData,
     crf: CrfSpec,
     at: At = "source",
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> CrfComparison:
-    """Score `model` on the pairs of `data_dir` with and without `crf`, and time both on the same outputs.
+    """Score `model` on the pairs of `data` with and without `crf`, and time both on the same outputs.
 
     The network runs once a picture; the ways to postprocess then take turns, the order rotating with every picture.
     At "source" labels are compared at the picture's size, carried back as labels and as logits; at "network" on the
     network's canvas, on which both are the same. `threads` is that of the network's runtime and of OpenCV; the
     lattice runs in one. Raises what `seg_bench.accuracy.evaluate` raises.
     """
-    pairs = select_pairs(data_dir, limit)
+    data = as_labelled(data)
+    pairs = data.pairs(limit)
     environment = read_environment()
     predictor, manifest = open_predictor(Path(model), threads)
+    reading = data.reading(manifest.labels)
     resizes: tuple[Resize, ...] = ("labels", "logits") if at == "source" else ("logits",)
     rows = tuple(CrfRow(resize, each) for resize in resizes for each in (None, crf))
     with predictor, _opencv_threads(threads):
         for done, pair in enumerate(pairs, start=1):
-            image_bgr, mask = load_pair(pair, manifest.labels)
+            image_bgr, mask = reading.read(pair)
             _measure_picture(predictor, manifest, rows, done, (image_bgr, mask), at)
             if progress is not None:
                 progress(done, len(pairs))
     return CrfComparison(
-        environment, str(model), hash_artifact(Path(model)), manifest, str(data_dir), at, threads, rows
+        environment, str(model), hash_artifact(Path(model)), manifest, str(data.path), at, threads, rows
     )
 
 

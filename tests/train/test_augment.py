@@ -4,9 +4,10 @@ import pytest
 from seg_core.config.schema import AugmentSection
 from seg_core.geometry import plan_geometry
 from seg_core.labels import CELEBAMASK_HQ
+from seg_core.mask_reading import swap_table
 from seg_core.preprocessing import Preprocessor
 from seg_core.spec import PreprocessSpec
-from seg_train.augment import Augmenter, contract_matrix, swap_table
+from seg_train.augment import Augmenter, contract_matrix
 
 NOTHING = AugmentSection(
     flip=0, scale=(1, 1), translate=0, rotate_deg=0, brightness=0, contrast=0, saturation=0, hue_deg=0,

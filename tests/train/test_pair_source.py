@@ -11,11 +11,12 @@ from seg_core.config.schema import TrainConfig
 from seg_core.errors import ConfigError, ImageError
 from seg_core.images import save_image
 from seg_core.labels import CELEBAMASK_HQ
+from seg_core.mask_reading import MaskReading
 from seg_core.models.checkpoint import load_checkpoint
 from seg_train import build
 from seg_train.engine import Trainer
 from seg_train.events import StartEvent
-from seg_train.pair_source import MaskReading, Places, open_source
+from seg_train.pair_source import Places, open_source
 
 HALVES = (slice(0, 16), slice(16, 32))
 

@@ -17,17 +17,10 @@ import numpy.typing as npt
 from seg_core.config.schema import AugmentSection
 from seg_core.geometry import Geometry
 from seg_core.labels import LabelSet
+from seg_core.mask_reading import swap_table
 
 Image = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
-
-
-def swap_table(labels: LabelSet) -> npt.NDArray[np.uint8]:
-    """Return the 256-entry table that exchanges the flip pairs of `labels` in a uint8 mask."""
-    table = np.arange(256, dtype=np.uint8)
-    for first, second in labels.flip_pairs:
-        table[[first, second]] = second, first
-    return table
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from seg_core.config.schema import ModelSection, PreprocessSection, TrainConfig
 from seg_core.errors import ConfigError
 from seg_core.label_sets import load_labels
 from seg_core.labels import LabelSet
+from seg_core.mask_reading import MaskReading
 from seg_core.models import SegmentationModel, build_model
 from seg_core.prior import even_values
 from seg_core.spec import ModelSpec, PreprocessSpec
@@ -18,7 +19,7 @@ from seg_train.augment import Augmenter
 from seg_train.data import PairDataset
 from seg_train.distill import Distiller
 from seg_train.optim import build_average, build_optimizer, build_schedule
-from seg_train.pair_source import MaskReading, Places, open_source, read_stems, shared_paths
+from seg_train.pair_source import Places, open_source, read_stems, shared_paths
 from seg_train.priors import PriorMaker
 from seg_train.reading_bar import reading_bar
 from seg_train.state import RunState

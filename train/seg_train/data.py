@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from seg_core.geometry import plan_geometry
+from seg_core.mask_reading import Decoded
 from seg_core.preprocessing import Preprocessor
 from seg_core.samples import SamplePair
 from seg_core.spec import PreprocessSpec
 from seg_train.augment import Augmenter
-from seg_train.pair_source import Decoded, PairSource
+from seg_train.pair_source import PairSource
 from seg_train.priors import PriorMaker
 
 #: A place in the endless stream of training samples, and the pair that is shown there.

@@ -7,20 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import cv2
-import numpy as np
-import numpy.typing as npt
-
 from seg_core.errors import ConfigError, ImageError
-from seg_core.label_merge import merge_labels
-from seg_core.labels import LabelSet
+from seg_core.mask_reading import Decoded, MaskReading
 from seg_core.sample_check import Progress, in_threads
 from seg_core.sample_layouts import LayoutName, find_samples, list_samples
-from seg_core.samples import BadPairError, SamplePair, SampleProblem, load_pair
-from seg_train.augment import swap_table
-
-UInt8 = npt.NDArray[np.uint8]
-Decoded = tuple[UInt8, UInt8]
+from seg_core.samples import BadPairError, SamplePair, SampleProblem
 
 
 @dataclass(frozen=True)
@@ -32,32 +23,6 @@ class Places:
     split: str | None = None
     shared: frozenset[Path] = frozenset()
     on_bad: Literal["error", "skip"] = "error"
-
-
-class MaskReading:
-    """How masks on disk become training's: `stored` classes, sides exchanged in `swapped` stems, then merged.
-
-    `labels` is the label set that results.
-    """
-
-    def __init__(self, stored: LabelSet, merge: str | None = None, swapped: frozenset[str] = frozenset()) -> None:
-        """Prepare the tables; raises ConfigError when `merge` does not fit `stored`."""
-        self.stored = stored
-        self.swapped = swapped
-        self.labels = stored
-        straight: UInt8 | None = None
-        if merge is not None:
-            self.labels, straight = merge_labels(stored, merge)
-        swap = swap_table(stored)
-        self._tables = straight, swap if straight is None else straight[swap]
-
-    def read(self, pair: SamplePair) -> Decoded:
-        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`); raises BadPairError."""
-        image_bgr, mask = load_pair(pair, self.stored)
-        table = self._tables[pair.image.stem in self.swapped]
-        if table is not None:
-            mask = np.asarray(cv2.LUT(mask, table), np.uint8)
-        return image_bgr, mask
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from seg_core.errors import ConfigError
 from seg_core.labels import LabelSet
-from seg_train.augment import swap_table
+from seg_core.mask_reading import swap_table
 
 UInt8 = npt.NDArray[np.uint8]
 

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_train.data_cli.reporting import (
     find_labels,
     frequencies,
-    labels_option,
-    layout_option,
     print_frequencies,
     print_problems,
     problems_json,
@@ -30,8 +29,8 @@ from seg_train.reading_bar import reading_bar
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @layout_option
-@click.option("--split", metavar="NAME", help="Part of a data set that has splits: train, val or test.")
-@labels_option
+@split_option
+@labels_option("the layout's, if it has one")
 @click.option("--threads", type=click.IntRange(1), help="Files read at once.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def check_command(

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_core.errors import ConfigError
 from seg_train.data_cli.reporting import (
     find_labels,
-    labels_option,
-    layout_option,
     print_problems,
     problems_json,
     refuse_problems,
@@ -38,8 +37,8 @@ from seg_train.reading_bar import reading_bar
 )
 @click.option("--square", is_flag=True, help="Grow the shorter side where the picture has room.")
 @layout_option
-@click.option("--split", metavar="NAME", help="Part of a data set that has splits: train, val or test.")
-@labels_option
+@split_option
+@labels_option("the layout's, if it has one")
 @click.option("--on-bad", type=click.Choice(["error", "skip"]), default="error", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Files worked on at once.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")

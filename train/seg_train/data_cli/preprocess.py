@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
 from seg_core.cli.convention import parse_size
+from seg_core.cli.datasets import labels_option, layout_option
 from seg_train.data_cli.check import run_check
 from seg_train.data_cli.reporting import (
     find_labels,
     frequencies,
-    labels_option,
-    layout_option,
     print_frequencies,
     print_problems,
     problems_json,
@@ -57,7 +56,7 @@ def parse_split(_: click.Context, __: click.Parameter, value: str | None) -> str
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("destination", type=click.Path(path_type=Path), required=False)
 @layout_option
-@labels_option
+@labels_option("the layout's, if it has one")
 @click.option("--size", metavar="N|HxW", callback=parse_side, help="Size of the result.  [default: as it is]")
 @click.option(
     "--split", "split", callback=parse_split, metavar="0.9,0.1", help='Fractions of train,val[,test], or "own".'

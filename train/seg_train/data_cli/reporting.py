@@ -1,8 +1,8 @@
-"""What the tools that read data sets have in common: options, a bar, and how findings are shown."""
+"""How the tools that read data sets show what they find."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import click
@@ -15,30 +15,12 @@ if TYPE_CHECKING:
     from seg_core.labels import LabelSet
     from seg_core.samples import SampleProblem
 
-LAYOUTS = ("auto", "folders", "celebamask_hq", "camvid", "cityscapes", "list")
-
 #: How many findings are printed; --json has all.
 SHOWN = 20
 
 
 class FindingsError(SegError):
     """A data set was read to its end and is not all as it should be."""
-
-
-def layout_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --layout."""
-    option = click.option(
-        "--layout", type=click.Choice(LAYOUTS), default="auto", show_default=True, help="How pairs lie in the data set."
-    )
-    return option(command)
-
-
-def labels_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --labels."""
-    option = click.option(
-        "--labels", metavar="NAME", help="Label set or a JSON file with one.  [default: the layout's, if it has one]"
-    )
-    return option(command)
 
 
 def find_labels(name: str | None, layout: str) -> LabelSet | None:
