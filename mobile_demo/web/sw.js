@@ -25,6 +25,7 @@ const SHELL = [
   'src/parts.js',
   'src/postprocess.js',
   'src/preprocess.js',
+  'src/prior.js',
   'src/protocol.js',
   'src/region.js',
   'src/render.js',

@@ -246,7 +246,7 @@ class App {
     try {
       const { manifest } = this.engine;
       const roi = placeRegion(this.#region, pixels, manifest.preprocess.size_hw);
-      this.labelled = await this.engine.label(pixels, roi);
+      this.labelled = await this.engine.label(pixels, roi, live);
       this.count++;
     } finally {
       this.#busy = false;
@@ -315,6 +315,7 @@ function describeRun({ manifest, backend, threads, verified, check, refused }, o
     ...refused.map((reason) => /** @type {[string, string]} */ (['Not used', reason])),
     ['Isolated', crossOriginIsolated ? 'yes' : 'no: threads are off'],
     ['Offline', offline],
+    ...(manifest.postprocess.crf ? [/** @type {[string, string]} */ (['Edges', 'without the CRF of the contract'])] : []),
     ['Pictures', 'stay on this device'],
   ]);
 }

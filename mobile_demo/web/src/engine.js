@@ -67,7 +67,7 @@ class Labeller {
  * @property {boolean} verified whether the artifact's hash was compared
  * @property {import('./protocol.js').SelfCheck} check
  * @property {string[]} refused backends that were tried before, and why not
- * @property {(pixels: ImageData, roi: import('./geometry.js').Rect | null) => Promise<import('./protocol.js').Labelled>} label
+ * @property {(pixels: ImageData, roi: import('./geometry.js').Rect | null, live: boolean) => Promise<import('./protocol.js').Labelled>} label
  * @property {() => void} close
  */
 
@@ -117,8 +117,8 @@ export const NAMES = { webgpu: 'WebGPU', 'wasm-threads': 'WebAssembly threads', 
 function makeEngine(labeller, facts) {
   return {
     ...facts,
-    label: ({ data, height, width }, roi) =>
-      labeller.ask({ type: 'label', pixels: data.buffer, height, width, roi }, [data.buffer]),
+    label: ({ data, height, width }, roi, live) =>
+      labeller.ask({ type: 'label', pixels: data.buffer, height, width, roi, live }, [data.buffer]),
     close: () => labeller.close(),
   };
 }

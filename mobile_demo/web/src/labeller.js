@@ -1,13 +1,18 @@
 // The worker's side: one network on one backend, labelling one picture after the other.
 
+import { hasPrior } from './manifest.js';
 import { postprocess } from './postprocess.js';
 import { preprocess } from './preprocess.js';
+import { PriorState } from './prior.js';
 import { labelGolden, selfCheck } from './selfcheck.js';
 
 /** @typedef {import('./protocol.js').Request} Request */
 
 /** @type {{manifest: import('./manifest.js').Manifest, runtime: import('./protocol.js').Runtime} | null} */
 let opened = null;
+
+/** For networks that are told their last answer. */
+const memory = new PriorState();
 
 /**
  * Answer one message.
@@ -42,14 +47,17 @@ async function open(request) {
  * @param {NonNullable<typeof opened>} network
  * @returns {Promise<import('./protocol.js').Labelled>}
  */
-async function label({ pixels, height, width, roi }, { manifest, runtime }) {
+async function label({ pixels, height, width, roi, live }, { manifest, runtime }) {
   const start = performance.now();
   const image = { data: new Uint8Array(pixels), height, width };
-  const { tensor, geometry } = preprocess(manifest.preprocess, image, roi);
+  if (!live) memory.reset();
+  const recall = (/** @type {import('./geometry.js').Geometry} */ geometry) => memory.recall(image, geometry);
+  const { tensor, geometry } = preprocess(manifest.preprocess, image, roi, live ? recall : null);
   const prepared = performance.now();
   const values = await runtime.run(tensor);
   const inferred = performance.now();
   const labels = postprocess(manifest.postprocess, manifest.outputs[0], values, geometry);
+  if (live && hasPrior(manifest.preprocess)) memory.keep(labels.network, geometry);
   const done = performance.now();
   const timings = { pre_ms: prepared - start, infer_ms: inferred - prepared, post_ms: done - inferred };
   return { ...labels, geometry, timings };

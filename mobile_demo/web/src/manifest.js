@@ -13,10 +13,12 @@
  * @property {number[]} std
  * @property {'nchw' | 'nhwc'} layout
  * @property {'float32' | 'uint8'} dtype
- * @property {number} version
+ * @property {1 | 2} version
+ * @property {'none' | 'previous_labels'} [prior]
+ * @property {number[]} [prior_values]
  */
 
-/** @typedef {{resize: 'labels' | 'logits', outside_label: number}} PostprocessSpec */
+/** @typedef {{resize: 'labels' | 'logits', outside_label: number, crf?: object | null}} PostprocessSpec */
 
 /**
  * @typedef {object} TensorSpec
@@ -85,12 +87,13 @@ const list = (item, length) => (value, where) => {
 /** @param {Check} inner @returns {Check} */
 const orNull = (inner) => (value, where) => void (value === null || inner(value, where));
 
-/** @param {Record<string, Check>} fields @returns {Check} */
-const object = (fields) => (value, where) => {
+/** @param {Record<string, Check>} fields @param {Record<string, Check>} [optional] @returns {Check} */
+const object = (fields, optional = {}) => (value, where) => {
   anyObject(value, where);
   const found = /** @type {Record<string, unknown>} */ (value);
   for (const name of Object.keys(found)) {
-    if (!Object.hasOwn(fields, name)) throw new ManifestError(`${where}.${name}: unknown field`);
+    if (Object.hasOwn(optional, name)) optional[name](found[name], `${where}.${name}`);
+    else if (!Object.hasOwn(fields, name)) throw new ManifestError(`${where}.${name}: unknown field`);
   }
   for (const [name, check] of Object.entries(fields)) {
     if (!Object.hasOwn(found, name)) throw new ManifestError(`${where}.${name}: missing field`);
@@ -115,21 +118,27 @@ const manifest = object({
     sha256: orNull(text),
   }),
   model: object({ name: text, num_classes: integer(2, 255), in_channels: integer(1), options: anyObject }),
-  preprocess: object({
-    size_hw: list(integer(1, 8192), 2),
-    color: oneOf('rgb', 'bgr', 'gray'),
-    resize: oneOf('stretch', 'letterbox', 'center_crop'),
-    interpolation: oneOf('linear_exact', 'nearest'),
-    reduce: oneOf('none', 'halve'),
-    pad_value: integer(0, 255),
-    scale: number,
-    mean: list(number),
-    std: list(number),
-    layout: oneOf('nchw', 'nhwc'),
-    dtype: oneOf('float32', 'uint8'),
-    version: oneOf(1),
-  }),
-  postprocess: object({ resize: oneOf('labels', 'logits'), outside_label: integer(0, 255) }),
+  preprocess: object(
+    {
+      size_hw: list(integer(1, 8192), 2),
+      color: oneOf('rgb', 'bgr', 'gray'),
+      resize: oneOf('stretch', 'letterbox', 'center_crop'),
+      interpolation: oneOf('linear_exact', 'nearest'),
+      reduce: oneOf('none', 'halve'),
+      pad_value: integer(0, 255),
+      scale: number,
+      mean: list(number),
+      std: list(number),
+      layout: oneOf('nchw', 'nhwc'),
+      dtype: oneOf('float32', 'uint8'),
+      version: oneOf(1, 2),
+    },
+    { prior: oneOf('none', 'previous_labels'), prior_values: list(integer(0, 255)) },
+  ),
+  postprocess: object(
+    { resize: oneOf('labels', 'logits'), outside_label: integer(0, 255) },
+    { crf: orNull(anyObject) },
+  ),
   labels: object({
     names: list(text),
     palette: list(list(integer(0, 255), 3)),
@@ -166,9 +175,24 @@ export function parseManifest(json) {
   return read;
 }
 
+/**
+ * Whether the label map of the previous frame is the last channel.
+ * @param {PreprocessSpec} spec
+ */
+export function hasPrior({ prior = 'none' }) {
+  return prior !== 'none';
+}
+
 /** @param {Manifest} read */
 function checkAgreement({ model, preprocess, labels, inputs, outputs }) {
-  const channels = preprocess.color === 'gray' ? 1 : 3;
+  const prior = hasPrior(preprocess);
+  const channels = (preprocess.color === 'gray' ? 1 : 3) + Number(prior);
+  if (preprocess.version !== (prior ? 2 : 1)) {
+    throw new ManifestError(`manifest.preprocess.version: prior ${prior ? 'is' : 'none is not'} of version 2`);
+  }
+  if ((preprocess.prior_values ?? []).length !== (prior ? model.num_classes : 0)) {
+    throw new ManifestError('manifest.preprocess.prior_values: expected one a class with a prior, none without');
+  }
   const { names, palette } = labels;
   if (names.length !== model.num_classes || palette.length !== names.length) {
     throw new ManifestError(
@@ -177,7 +201,7 @@ function checkAgreement({ model, preprocess, labels, inputs, outputs }) {
   }
   for (const name of /** @type {const} */ (['mean', 'std'])) {
     if (preprocess[name].length !== channels) {
-      throw new ManifestError(`manifest.preprocess.${name}: ${preprocess.color} has ${channels} channel(s)`);
+      throw new ManifestError(`manifest.preprocess.${name}: ${preprocess.color}${prior ? ' with a prior' : ''} has ${channels} channel(s)`);
     }
   }
   if (!(preprocess.scale > 0) || !preprocess.std.every((value) => value > 0)) {

@@ -27,6 +27,7 @@
  * @property {number} height
  * @property {number} width
  * @property {import('./geometry.js').Rect | null} roi
+ * @property {boolean} live whether it follows the picture before
  */
 
 /** Ask for the labels of the golden picture. @typedef {{type: 'golden'}} GoldenRequest */

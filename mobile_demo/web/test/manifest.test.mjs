@@ -32,6 +32,20 @@ test('a manifest is read as it is', () => {
   assert.deepEqual(parseManifest(JSON.stringify(MANIFEST)), MANIFEST);
 });
 
+test('a contract with a prior has one more channel', () => {
+  const withPrior = (/** @type {any} */ m) => {
+    Object.assign(m.preprocess, { version: 2, prior: 'previous_labels', prior_values: [127, 254] });
+    m.preprocess.mean.push(0);
+    m.preprocess.std.push(0.25);
+    m.inputs[0].shape[1] = 4;
+  };
+  assert.equal(parseManifest(changed(withPrior)).preprocess.prior, 'previous_labels');
+  const without = (/** @type {any} */ m) => (withPrior(m), (m.preprocess.version = 1));
+  assert.throws(() => parseManifest(changed(without)), /version: prior is of version 2/);
+  const fewer = (/** @type {any} */ m) => (withPrior(m), m.preprocess.prior_values.pop());
+  assert.throws(() => parseManifest(changed(fewer)), /prior_values: expected one a class/);
+});
+
 const DAMAGES = [
   ['other version', (m) => (m.schema_version = 2), /schema_version: this page reads version 1, found 2/],
   ['unknown field', (m) => (m.colour = 1), /manifest\.colour: unknown field/],
