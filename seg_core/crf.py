@@ -29,6 +29,9 @@ Float32 = npt.NDArray[np.float32]
 #: A class that is nowhere more probable than this takes no part; see `_select_classes`.
 _NEGLIGIBLE = 0.01
 
+#: How far the edges of a label map are uncertain: the sigma, in pixels of the network's size, that blurs its regions.
+LABEL_BLUR_PX = 1.0
+
 #: Probability of a label that occurs nowhere in a label map.
 _ABSENT = 1e-6
 
@@ -52,17 +55,21 @@ def refine_scores(log_scores: Float32, image_bgr: UInt8, spec: CrfSpec) -> Float
     return refined
 
 
-def score_labels(labels: UInt8, confidence: float) -> Float32:
-    """Return log-probabilities float32 (highest label + 1, h, w) that give each of `labels` the share `confidence`.
+def score_labels(labels: UInt8, spec: CrfSpec) -> Float32:
+    """Return log-probabilities float32 (highest label + 1, h, w) of a label map uint8 (h, w) at the working size.
 
-    `labels` is uint8 (h, w). The other labels that occur anywhere share the rest evenly; those that occur nowhere get
-    next to nothing.
+    Deep inside a region its label has the share `spec.label_confidence`, and the other labels that occur anywhere
+    divide the rest evenly. Towards an edge the shares of both sides approach each other, as a network's do: with
+    constant ones, hardly a message would outweigh them. Labels that occur nowhere get next to nothing.
     """
     present = np.unique(labels)
-    rest = (1.0 - confidence) / max(1, len(present) - 1)
+    rest = (1.0 - spec.label_confidence) / max(1, len(present) - 1)
+    sigma_px = LABEL_BLUR_PX * spec.scale
     scores = np.full((int(present[-1]) + 1, *labels.shape), math.log(_ABSENT), np.float32)
     for label in present:
-        scores[label] = np.where(labels == label, np.float32(math.log(confidence)), np.float32(math.log(rest)))
+        region = (labels == label).astype(np.float32)
+        share = cv2.GaussianBlur(region, (0, 0), sigma_px, sigmaY=sigma_px, borderType=cv2.BORDER_REPLICATE)
+        scores[label] = np.log(share * np.float32(spec.label_confidence - rest) + np.float32(rest))
     return scores
 
 

@@ -70,7 +70,7 @@ class Postprocessor:
         work_hw = (geometry.resized_hw[0] * scale, geometry.resized_hw[1] * scale)
         if tensor_spec.role == "labels":
             labels = _repeat(_as_labels(output, tensor_spec), geometry.size_hw)[geometry.content.slices]
-            scores = score_labels(_repeat(labels, work_hw), self.spec.crf.label_confidence)
+            scores = score_labels(_repeat(labels, work_hw), self.spec.crf)
         else:
             planes = (_resize_bilinear(plane, geometry.size_hw) for plane in _as_planes(output, tensor_spec))
             scores = np.stack([_resize_bilinear(plane[geometry.content.slices], work_hw) for plane in planes])

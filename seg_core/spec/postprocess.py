@@ -18,8 +18,8 @@ class CrfSpec:
     It works on the network's canvas (without padding) enlarged `scale` times. Both `_px` sigmas are in pixels of the
     canvas itself, so that they mean the same at every scale; `appearance_sigma_bgr` is in steps of the 8-bit samples.
     A weight of 0 leaves its kernel out, and its sigma is then of no account. The network's scores are its unary
-    term; where the graph gives labels only, each label counts with the probability `label_confidence` and the other
-    labels that occur share the rest.
+    term; where the graph gives labels only, each label counts with the probability `label_confidence` inside its
+    region, less towards its edge, and the other labels that occur share the rest.
     """
 
     iterations: int = 2

@@ -1,6 +1,7 @@
 """The dense CRF against its own definition, summed over all pairs of pixels, and its place in the contract."""
 
 import json
+import math
 
 import cv2
 import numpy as np
@@ -171,12 +172,17 @@ def test_no_weights_leave_the_softmax(face, scores):
 
 
 def test_labels_become_scores():
-    labels = np.array([[0, 3], [3, 5]], np.uint8)
-    shares = np.exp(score_labels(labels, 0.8))
-    assert shares.shape == (6, 2, 2)
-    np.testing.assert_array_equal(shares.argmax(axis=0), labels)
-    np.testing.assert_allclose(shares[:, 0, 0], [0.8, 1e-6, 1e-6, 0.1, 1e-6, 0.1], rtol=1e-5)
-    assert np.isfinite(score_labels(np.zeros((2, 2), np.uint8), 0.8)).all()
+    labels = np.zeros((20, 40), np.uint8)
+    labels[:, 20:], labels[:4, :4] = 5, 3
+    shares = np.exp(score_labels(labels, CrfSpec(scale=2)))
+    assert shares.shape == (6, 20, 40)
+    np.testing.assert_array_equal(shares[:, 5:].argmax(axis=0), labels[5:])
+    np.testing.assert_allclose(shares[:, 16, 2], [0.8, 1e-6, 1e-6, 0.1, 1e-6, 0.1], rtol=1e-3)
+    np.testing.assert_allclose(shares[[0, 3, 5]].sum(axis=0), 1.0, rtol=1e-5)
+    # Beside an edge, half a pixel off, with a sigma of one pixel of the network, which is two of these.
+    normal = 0.5 * (1 + math.erf(0.25 / math.sqrt(2)))
+    np.testing.assert_allclose(shares[5, 15, 20], 0.7 * normal + 0.1, atol=0.01)
+    assert np.isfinite(score_labels(np.zeros((2, 2), np.uint8), CrfSpec())).all()
 
 
 def test_a_picture_of_another_size_is_refused(face, scores):
