@@ -32,14 +32,16 @@ def predict_video(
 ) -> dict[str, Any]:
     """Label every frame of `source`, write each of `outputs` and return a record of it.
 
-    A network that takes the previous frame's mask is given it. The record is that of an image plus `frames`;
-    `class_pixels` are summed over frames, `timings_ms` are medians, `roi` is the last one. Raises ImageError naming
-    `source` when it is no video or its first frame shows no face.
+    A network that takes the previous frame's mask is given it. The record is that of an image plus `frames`, and
+    `frames_with_prior` where there was such a mask (not in a first frame, nor after a cut); `class_pixels` are summed
+    over frames, `timings_ms` are medians, `roi` is the last one. Raises ImageError naming `source` when it is no video
+    or its first frame shows no face.
     """
     predictor.reset()
     track = _FaceTrack(chooser, redetect, source)
     timings: dict[str, list[float]] = {}
     counts = np.zeros(256, np.int64)
+    with_prior = 0
     with ExitStack() as stack:
         video = stack.enter_context(open_video(source))
         writers: dict[str, VideoWriter] = {}
@@ -54,9 +56,12 @@ def predict_video(
             for step, value in prediction.timings_ms.items():
                 timings.setdefault(step, []).append(value)
             counts += count_labels(prediction.labels)
+            with_prior += prediction.used_prior
     medians = {step: statistics.median(values) for step, values in timings.items()}
     record = make_record(source, outputs, prediction.geometry, counts, predictor.labels, medians)
     record["frames"] = len(timings["total"])
+    if predictor.preprocessor.spec.has_prior:
+        record["frames_with_prior"] = with_prior
     if record["frames"] < video.frame_count:
         say(f"note: {source}: {record['frames']} of the {video.frame_count} frames it claims could be decoded")
     track.report(say)
