@@ -107,6 +107,7 @@ def test_every_key_of_the_seed_has_its_place(load):
     assert (solver.optimizer, solver.lr, solver.warmup_lr, solver.schedule) == ("adabelief", 1e-3, 1e-5, "one_cycle")
     assert (solver.batch_size, solver.accumulate, solver.epochs) == (64, 1, 100)
     assert weights_of(config) == {"dice": 1, "focal": 1}
+    assert (config.log_every, config.data.cache) == (100, False)  # tens of thousands of photographs fit no memory
     assert (config.task, config.extra, str(config.output)) == ("Face-6", "occluded", "runs/Face-6_occluded_2021-09-22")
 
 

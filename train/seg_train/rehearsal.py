@@ -30,8 +30,8 @@ class Rehearsal:
     """What was built and what one step did.
 
     `heads` are shapes of logits by head, `losses` those of the last step, `stage_ms` the time of each stage of that
-    step, teachers counted with the loss. `memory_mb` is the peak of the GPU's memory in MiB, or of the whole process where there is none.
-    `train_images` and `val_images` are None for drawn pictures.
+    step; teachers count with the loss. `memory_mb` is the peak of the GPU's memory in MiB, or of the whole process
+    where there is none. `train_images` and `val_images` are None for drawn pictures.
     """
 
     device: str
