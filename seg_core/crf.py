@@ -30,7 +30,7 @@ Float32 = npt.NDArray[np.float32]
 _NEGLIGIBLE = 0.01
 
 #: How far the edges of a label map are uncertain: the sigma, in pixels of the network's size, that blurs its regions.
-LABEL_BLUR_PX = 1.0
+LABEL_BLUR_PX = 0.75
 
 #: Probability of a label that occurs nowhere in a label map.
 _ABSENT = 1e-6

@@ -179,8 +179,8 @@ def test_labels_become_scores():
     np.testing.assert_array_equal(shares[:, 5:].argmax(axis=0), labels[5:])
     np.testing.assert_allclose(shares[:, 16, 2], [0.8, 1e-6, 1e-6, 0.1, 1e-6, 0.1], rtol=1e-3)
     np.testing.assert_allclose(shares[[0, 3, 5]].sum(axis=0), 1.0, rtol=1e-5)
-    # Beside an edge, half a pixel off, with a sigma of one pixel of the network, which is two of these.
-    normal = 0.5 * (1 + math.erf(0.25 / math.sqrt(2)))
+    # Beside an edge, half a pixel off, with a sigma of 0.75 pixels of the network, which is 1.5 of these.
+    normal = 0.5 * (1 + math.erf((0.5 / 1.5) / math.sqrt(2)))
     np.testing.assert_allclose(shares[5, 15, 20], 0.7 * normal + 0.1, atol=0.01)
     assert np.isfinite(score_labels(np.zeros((2, 2), np.uint8), CrfSpec())).all()
 
