@@ -1,15 +1,20 @@
 """What training shows as the previous frame's mask."""
 
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from seg_core.config.loader import load_train_config
 from seg_core.config.schema import PriorSection
 from seg_core.labels import CAMVID_11, CELEBAMASK_HQ
-from seg_core.prior import UNKNOWN
+from seg_core.prior import UNKNOWN, even_values
+from seg_train.build import build_datasets, build_preprocess, build_specs
 from seg_train.priors import PriorMaker
+
+CONFIG = Path(__file__).parents[2] / "configs" / "face_ddrnet23_slim_256_video.yaml"
 
 NOTHING = {"drop": 0.0, "wrong": 0.0, "perturb": 1.0, "shift": 0.0, "rotate_deg": 0.0, "zoom": 1.0, "morph": 0.0,
            "coarse": 0.0, "confuse": 0.0, "occlude": 0.0}  # fmt: skip
@@ -130,6 +135,45 @@ def test_the_defaults_drop_move_and_keep_about_as_often_as_they_say():
     drawn = [maker(target, np.random.default_rng(seed)) for seed in range(400)]
     assert 0.24 < np.mean([prior is None for prior in drawn]) < 0.36
     assert 0.05 < np.mean([prior is not None and np.array_equal(prior, target) for prior in drawn]) < 0.2
+
+
+@pytest.fixture
+def video_config(tmp_path):
+    """The configuration that ships, on two small pairs."""
+    for stem in ("a", "b"):
+        for kind, pixels in (("images", np.full((80, 80, 3), 90, np.uint8)), ("masks", face(80))):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / kind / f"{stem}.png"), pixels)
+    changes = (f"data.train={tmp_path}", f"data.val={tmp_path}", "preprocess.size_hw=[64, 64]", "prior.drop=0.5")
+    return load_train_config(CONFIG, changes)
+
+
+def test_the_shipped_configuration_gives_a_contract_with_a_prior(video_config):
+    model, preprocess = build_specs(video_config, CELEBAMASK_HQ)
+    assert (model.in_channels, preprocess.channels, preprocess.version) == (4, 4, 2)
+    assert preprocess.prior_values == even_values(19)
+    assert (preprocess.mean[3], preprocess.std[3]) == (0.0, 0.25)
+
+
+def test_training_is_shown_priors_and_validation_is_not(video_config):
+    _, preprocess = build_specs(video_config, CELEBAMASK_HQ)
+    train, val = build_datasets(video_config, preprocess, CELEBAMASK_HQ)
+    values = {0, *preprocess.prior_values}
+    shown = [train[(position, position % 2)][0].numpy() for position in range(40)]
+    assert shown[0].shape == (64, 64, 4)
+    assert all(set(np.unique(pixels[..., 3])) <= values for pixels in shown)
+    told = [bool(pixels[..., 3].any()) for pixels in shown]
+    assert 8 < sum(told) < 32
+    for index in range(2):
+        pixels, target = val[index]
+        assert not pixels[..., 3].any()
+        assert len(np.unique(target)) > 3
+    np.testing.assert_array_equal(train[(7, 1)][0], shown[7])
+
+
+def test_own_statistics_of_the_prior_are_taken(video_config):
+    section = video_config.preprocess.model_copy(update={"mean": (0.5,) * 4, "std": (0.2,) * 4})
+    assert build_preprocess(section, CELEBAMASK_HQ).std == (0.2,) * 4
 
 
 if __name__ == "__main__":  # how long one takes, for a look by hand

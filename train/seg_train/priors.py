@@ -3,6 +3,10 @@
 At work that mask is the network's own last answer: a little elsewhere because things moved, ragged, with a class lost
 or taken for another, now and then of another scene, and absent in a first frame. A network that only ever saw the
 truth would copy its prior and never let go of a mistake. All changes are on labels (nearest neighbour, on OpenCV).
+
+That single pictures and deformed masks are enough was shown by MaskTrack (Perazzi et al., "Learning Video Object
+Segmentation from Static Images", CVPR 2017); for faces on phones by Tkachenka et al. ("Real-time Hair Segmentation and
+Recoloring on Mobile GPUs", 2019), who drop and move the previous mask as well.
 """
 
 from __future__ import annotations
