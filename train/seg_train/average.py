@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+_Pairs = tuple[list[torch.Tensor], list[torch.Tensor]]
+
 
 class MovingAverage(AveragedModel):
     """The exponential moving average of `model`, BatchNorm statistics included.
@@ -21,26 +23,40 @@ class MovingAverage(AveragedModel):
         """Begin with a copy of `model`."""
         super().__init__(model, use_buffers=True)
         self.decay = decay
+        self._pairs: tuple[nn.Module, _Pairs, _Pairs] | None = None
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Take one step towards `model`; the first copies it."""
-        count = int(self.n_averaged)
-        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        counters = [(mine, theirs) for mine, theirs in pairs if count == 0 or not mine.is_floating_point()]
-        if counters:
-            torch._foreach_copy_([mine for mine, _ in counters], [theirs for _, theirs in counters])
-        averaged = [(mine, theirs) for mine, theirs in pairs if count and mine.is_floating_point()]
-        if averaged:
-            weight = 1 - min(self.decay, (1 + count) / (10 + count))
-            torch._foreach_lerp_([mine for mine, _ in averaged], [theirs for _, theirs in averaged], weight)
+        averaged, copied = self.tensor_pairs(model)
+        torch._foreach_lerp_(*averaged, self.next_weight())
+        if copied[0]:
+            torch._foreach_copy_(*copied)
         self.n_averaged += 1
+
+    def next_weight(self) -> float:
+        """Return how far the next step goes towards the model: 1 at first, `1 - decay` in the end."""
+        count = int(self.n_averaged)
+        return 1 - min(self.decay, (1 + count) / (10 + count)) if count else 1.0
+
+    def tensor_pairs(self, model: nn.Module) -> tuple[_Pairs, _Pairs]:
+        """Return ours and the model's tensors, those to be averaged and those to be copied.
+
+        They are found once: walking through hundreds of modules takes as long as a training step's kernels.
+        """
+        if self._pairs is None or self._pairs[0] is not model:
+            pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+            averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+            copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+            self._pairs = model, _split(averaged), _split(copied)
+        return self._pairs[1], self._pairs[2]
 
     def _apply(self, fn: Any, recurse: bool = True) -> MovingAverage:
         """Move what `to`, `cuda` and the like move, but for the counter."""
         count = self.n_averaged
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.n_averaged = count
+        self._pairs = None
         return self
 
 
@@ -51,3 +67,7 @@ def build_average(model: nn.Module, decay: float) -> MovingAverage:
 
 def _tensors(module: nn.Module) -> list[torch.Tensor]:
     return [*module.parameters(), *module.buffers()]
+
+
+def _split(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> _Pairs:
+    return [mine for mine, _ in pairs], [theirs for _, theirs in pairs]

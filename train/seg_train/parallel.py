@@ -75,11 +75,16 @@ def workers(device: str) -> Iterator[Workers]:
             )
         chosen = torch.device("cuda", local_rank)
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", rank=rank, world_size=world_size)
-    try:
-        yield Workers(rank, world_size, chosen)
-    finally:
-        dist.destroy_process_group()
+    cuda = chosen.type == "cuda"
+    dist.init_process_group(
+        "nccl" if cuda else "gloo", rank=rank, world_size=world_size, device_id=chosen if cuda else None
+    )
+    yield Workers(rank, world_size, chosen)
+    # Not after an error: the others may wait for this process for ever, and torchrun ends them when it dies.
+    if cuda:
+        torch.cuda.synchronize(chosen)
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def build_device(name: str) -> torch.device:

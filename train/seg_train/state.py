@@ -47,6 +47,10 @@ class RunState:
 def save_state(path: Path, state: RunState, fingerprint: str) -> None:
     """Write `state` to `path`, whole or not at all; raises CheckpointError when the disk refuses."""
     content = {name: part.state_dict() for name, part in state.parts().items()}
+    for group in content["optimizer"]["param_groups"]:  # recorded steps keep rates in tensors of their device
+        group["lr"] = float(group["lr"])
+        if "capturable" in group:
+            group["capturable"] = False
     content |= {
         "format": STATE_FORMAT,
         "version": STATE_VERSION,

@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
 
 from seg_core.config.schema import SolverSection
@@ -15,9 +17,13 @@ from seg_train.average import MovingAverage
 from seg_train.graph import TrainingGraph
 from seg_train.loader import Batch
 from seg_train.parallel import Workers
+from seg_train.recording import Losses, Recording, lerp_average
 from seg_train.state import RunState
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+#: Optimisers of torch's own whose step is all on the device, so that it can be recorded.
+_RECORDABLE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 #: After so many steps in a row without a finite loss, leaving them out helps no more.
 MOST_SKIPPED = 20
@@ -41,56 +47,59 @@ class Stepper:
     def __init__(self, graph: TrainingGraph, state: RunState, options: SolverSection, workers: Workers) -> None:
         """Wrap `graph` for several processes and for the compiler as `options` say.
 
-        Raises ConfigError where `sync_bn` and recorded graphs are asked for together.
+        Raises ConfigError where what is asked for together does not go together.
         """
         self.state = state
         self.options = options
         self.device = workers.device
         self.skipped = 0
         self._skipped_in_a_row = 0
-        self._rank = workers.rank
+        self._workers = workers
         self._records = options.compile == "cuda_graphs" and self.device.type == "cuda"
-        self._keeps_gradients = self._records and options.accumulate > 1
+        self._check_options()
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
-        self._module = self._wrap(graph, workers)
+        self._module = self._wrap(graph)
+        self._recording = Recording(state, self._on_device) if self._records else None
 
-    def step(self, batches: Iterator[Batch]) -> dict[str, Tensor]:
+    def step(self, batches: Iterator[Batch]) -> Losses:
         """Take one step over the next `accumulate` batches; return the losses, averaged over them, and "grad_norm".
 
-        Raises StopIteration when the batches end, TrainingError after too many steps without a finite loss.
+        What is returned may be overwritten by the next step. Raises StopIteration when the batches end,
+        TrainingError after too many steps without a finite loss.
         """
         options, state = self.options, self.state
         if options.deterministic:  # a resumed run draws what the unbroken one would have, without any state to keep
-            torch.manual_seed(hash((options.seed, state.step, self._rank)) % 2**63)
-        kept = self._keep_statistics() if options.on_nan == "skip" else None
-        summed: dict[str, Tensor] = {}
-        for index in range(options.accumulate):
-            losses = self._backward(*next(batches), last=index == options.accumulate - 1)
-            for name, value in losses.items():
-                summed[name] = summed[name] + value if name in summed else value.detach().clone()
-        losses = {name: value / options.accumulate for name, value in summed.items()}
-        self._update(losses, kept)
+            torch.manual_seed(hash((options.seed, state.step, self._workers.rank)) % 2**63)
+        taken = [next(batches) for _ in range(options.accumulate)]
+        assert isinstance(state.average, MovingAverage)
+        if self._recording is not None:
+            losses = self._recording(taken, state.average.next_weight())
+            state.average.n_averaged += 1
+        else:
+            losses = self._eagerly(taken)
         state.schedule.step()
         state.step += 1
         return losses
 
-    def _backward(self, image: Tensor, target: Tensor, last: bool) -> dict[str, Tensor]:
-        """Add the gradients of one batch; gradients of several processes are averaged at the last one."""
-        options = self.options
-        if self._records:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        if isinstance(self._module, DistributedDataParallel):
-            self._module.require_backward_grad_sync = last
-        with torch.autocast(self.device.type, _DTYPES[options.precision], enabled=options.precision != "fp32"):
-            losses: dict[str, Tensor] = self._module(image, target)
-        torch.autograd.backward(self.state.scaler.scale(losses["loss"] / options.accumulate))
+    def _on_device(self, batches: Sequence[Batch], weight: Tensor) -> Losses:
+        """Do everything of a step without asking the device for any value, so that it can be recorded."""
+        losses = self._gradients(batches)
+        if self._workers.is_parallel:
+            self._average_gradients()
+        self._clip(losses)
+        self.state.optimizer.step()
+        assert isinstance(self.state.average, MovingAverage)
+        lerp_average(self.state.average, self.state.model, weight)
+        self.state.optimizer.zero_grad(set_to_none=True)
         return losses
 
-    def _update(self, losses: dict[str, Tensor], kept: Sequence[Tensor] | None) -> None:
-        options, state = self.options, self.state
-        if options.grad_clip is not None:
+    def _eagerly(self, batches: Sequence[Batch]) -> Losses:
+        state = self.state
+        kept = [buffer.clone() for buffer in state.model.buffers()] if self.options.on_nan == "skip" else None
+        losses = self._gradients(batches)
+        if self.options.grad_clip is not None:
             state.scaler.unscale_(state.optimizer)
-            losses["grad_norm"] = torch.nn.utils.clip_grad_norm_(self._parameters, options.grad_clip, foreach=True)
+        self._clip(losses)
         if kept is not None and not self._is_finite(losses):
             self._leave_out(kept)
         else:
@@ -99,15 +108,41 @@ class Stepper:
             state.scaler.update()
             assert isinstance(state.average, MovingAverage)
             state.average.update_parameters(state.model)
-        state.optimizer.zero_grad(set_to_none=not self._keeps_gradients)
+        state.optimizer.zero_grad(set_to_none=True)
+        return losses
 
-    def _is_finite(self, losses: dict[str, Tensor]) -> bool:
+    def _gradients(self, batches: Sequence[Batch]) -> Losses:
+        """Add up the gradients of the batches; return the mean losses."""
+        options = self.options
+        summed: Losses = {}
+        for index, (image, target) in enumerate(batches):
+            if isinstance(self._module, DistributedDataParallel):  # processes exchange gradients once a step
+                self._module.require_backward_grad_sync = index == len(batches) - 1
+            with torch.autocast(self.device.type, _DTYPES[options.precision], enabled=options.precision != "fp32"):
+                losses: Losses = self._module(image, target)
+            torch.autograd.backward(self.state.scaler.scale(losses["loss"] / len(batches)))
+            for name, value in losses.items():
+                share = value.detach() / len(batches)
+                summed[name] = summed[name] + share if name in summed else share
+        return summed
+
+    def _average_gradients(self) -> None:
+        """Average the gradients over all processes in one exchange: small networks have nothing to overlap it with."""
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        flat = _flatten_dense_tensors(gradients)
+        dist.all_reduce(flat)
+        flat /= self._workers.world_size
+        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(flat, gradients)))
+
+    def _clip(self, losses: Losses) -> None:
+        if self.options.grad_clip is not None:
+            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.options.grad_clip, foreach=True)
+            losses["grad_norm"] = norm.detach()
+
+    def _is_finite(self, losses: Losses) -> bool:
         # Under fp16 the scaler meets overflowing gradients as a matter of course: the loss alone decides there.
         names = ["loss"] if self.state.scaler.is_enabled() else [n for n in ("loss", "grad_norm") if n in losses]
         return bool(torch.stack([losses[name].float() for name in names]).isfinite().all())
-
-    def _keep_statistics(self) -> list[Tensor]:
-        return [buffer.clone() for buffer in self.state.model.buffers()]
 
     def _leave_out(self, kept: Sequence[Tensor]) -> None:
         """Undo what the forward pass did to BatchNorm's statistics, and count."""
@@ -122,25 +157,35 @@ class Stepper:
                 "set solver.grad_clip or use solver.precision=bf16"
             )
 
-    def _wrap(self, graph: TrainingGraph, workers: Workers) -> nn.Module:
-        options, module = self.options, graph
-        if options.sync_bn and workers.is_parallel:
+    def _check_options(self) -> None:
+        options, cuda = self.options, self.device.type == "cuda"
+        if self._records and options.precision == "fp16":
+            raise ConfigError(
+                "solver.precision: fp16 adapts its scale after every step, which cannot be recorded; use bf16"
+            )
+        if self._records and options.on_nan == "skip":
+            raise ConfigError("solver.on_nan: a recorded step cannot be left out; use solver.compile=default")
+        if self._records and not isinstance(self.state.optimizer, _RECORDABLE):
+            name = type(self.state.optimizer).__name__
+            raise ConfigError(
+                f"solver.compile: {name} cannot be recorded; use adamw, adam or sgd, or solver.compile=default"
+            )
+        if options.sync_bn and self._workers.is_parallel:
             if options.compile != "off":
                 raise ConfigError("solver.sync_bn: its exchange cannot be compiled; set solver.compile=off")
-            if self.device.type != "cuda":
+            if not cuda:
                 raise ConfigError("solver.sync_bn: BatchNorm is synchronised on GPUs alone; set it to false on CPUs")
-        if self._keeps_gradients:  # recorded graphs write gradients into memory of their own: sums need another place
-            for parameter in self._parameters:
-                parameter.grad = torch.zeros_like(parameter)
-        compiled: nn.Module = module
-        if options.compile != "off" and self.device.type == "cuda":
-            mode = "reduce-overhead" if self._records else "default"
-            compiled = torch.compile(module, mode=mode, dynamic=False)  # type: ignore[assignment]
-        if not workers.is_parallel:
-            return compiled
+
+    def _wrap(self, graph: TrainingGraph) -> nn.Module:
+        options, cuda = self.options, self.device.type == "cuda"
+        module: nn.Module = graph
+        if options.compile != "off" and cuda:
+            module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
+        if not self._workers.is_parallel or self._records:
+            return module
         return DistributedDataParallel(
-            compiled,
-            device_ids=[self.device] if self.device.type == "cuda" else None,
+            module,
+            device_ids=[self.device] if cuda else None,
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
             find_unused_parameters=False,

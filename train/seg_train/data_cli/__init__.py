@@ -6,6 +6,7 @@ from seg_core.cli.command import click
 from seg_train.data_cli.check import check_command
 from seg_train.data_cli.convert import convert_command
 from seg_train.data_cli.crop_by_mask import crop_by_mask_command
+from seg_train.data_cli.measure_speed import measure_speed_command
 from seg_train.data_cli.preprocess import preprocess_command
 from seg_train.data_cli.rename import rename_command
 from seg_train.data_cli.test_cfg import rehearse_command
@@ -27,6 +28,7 @@ def data_command() -> None:
 data_command.add_command(check_command)
 data_command.add_command(convert_command)
 data_command.add_command(crop_by_mask_command)
+data_command.add_command(measure_speed_command)
 data_command.add_command(preprocess_command)
 data_command.add_command(rename_command)
 data_command.add_command(rehearse_command)

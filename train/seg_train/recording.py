@@ -1,0 +1,89 @@
+"""A whole training step as one CUDA graph: recorded once, replayed with new pixels.
+
+A step of a small network is hundreds of kernels of a few microseconds each; launching them one by one from Python
+takes longer than running them. Everything that a step does is on the recording: forward, losses, backward, the
+average over processes, clipping, the optimiser and the moving average. What changes from step to step (pixels,
+labels, learning rates, the average's weight) lies in tensors that are filled before each replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from seg_train.average import MovingAverage
+from seg_train.loader import Batch
+from seg_train.state import RunState
+
+#: Steps that are taken as they come before the recording: kernels get chosen and memory allocated in them.
+STEPS_BEFORE = 3
+
+Losses = dict[str, Tensor]
+
+
+class Recording:
+    """Take steps by replaying the first one after `STEPS_BEFORE`."""
+
+    def __init__(self, state: RunState, step: Callable[[Sequence[Batch], Tensor], Losses]) -> None:
+        """Record `step`, which does everything that happens on the device for its batches and the average's weight."""
+        self._state = state
+        self._step = step
+        self._taken = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._batches: list[Batch] = []
+        self._losses: Losses = {}
+        self._weight = torch.zeros(())
+
+    def __call__(self, batches: Sequence[Batch], weight: float) -> Losses:
+        """Take one step; the losses are overwritten by the next one."""
+        if self._taken == 0:
+            self._prepare(batches[0][0].device)
+        self._weight.fill_(weight)
+        self._taken += 1
+        if self._taken <= STEPS_BEFORE:
+            return self._beside(batches)
+        if self._graph is None:
+            self._record(batches)
+        for (image, target), (image_kept, target_kept) in zip(batches, self._batches, strict=True):
+            image_kept.copy_(image, non_blocking=True)
+            target_kept.copy_(target, non_blocking=True)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._losses
+
+    def _prepare(self, device: torch.device) -> None:
+        """Put what a recording would otherwise freeze as numbers into tensors."""
+        self._weight = torch.zeros((), device=device)
+        for group in self._state.optimizer.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]), device=device)
+            if "capturable" in group:
+                group["capturable"] = True
+
+    def _beside(self, batches: Sequence[Batch]) -> Losses:
+        """Take a step on a stream of its own, as recordings want their first steps."""
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            losses = self._step(batches, self._weight)
+        torch.cuda.current_stream().wait_stream(stream)
+        return losses
+
+    def _record(self, batches: Sequence[Batch]) -> None:
+        self._batches = [(torch.empty_like(image), torch.empty_like(target)) for image, target in batches]
+        self._state.optimizer.zero_grad(set_to_none=True)
+        self._graph = torch.cuda.CUDAGraph()
+        # Other threads (loading, NCCL's watch) go on talking to the device meanwhile, and may.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._losses = self._step(self._batches, self._weight)
+
+
+def lerp_average(average: MovingAverage, model: torch.nn.Module, weight: Tensor) -> None:
+    """Move `average` towards `model` by `weight`, a scalar tensor, without counting the step."""
+    (mine, theirs), copied = average.tensor_pairs(model)
+    difference = torch._foreach_sub(theirs, mine)
+    torch._foreach_mul_(difference, weight)
+    torch._foreach_add_(mine, difference)
+    if copied[0]:
+        torch._foreach_copy_(*copied)

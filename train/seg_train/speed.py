@@ -1,0 +1,190 @@
+"""How fast training steps are: variants of one configuration measured in turns, in one process a GPU.
+
+What is timed is the engine's own step: forward, losses, backward, clipping, optimiser, schedule and moving average.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+
+from seg_core.config.schema import SolverSection, TrainConfig
+from seg_train import build
+from seg_train.graph import TrainingGraph
+from seg_train.loader import Batch, TrainingSet, build_train_loader, prefetch
+from seg_train.losses import SegmentationLoss
+from seg_train.parallel import Workers
+from seg_train.stepper import Stepper, set_determinism
+
+#: Variants by name, as changes to the solver; the first is what the others are compared with.
+VARIANTS: dict[str, dict[str, str]] = {
+    "eager fp32": {"precision": "fp32", "compile": "off"},
+    "eager bf16": {"precision": "bf16", "compile": "off"},
+    "compiled bf16": {"precision": "bf16", "compile": "default"},
+    "compiled bf16, CUDA graphs": {"precision": "bf16", "compile": "cuda_graphs"},
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Times of one variant: the median over rounds of the mean step, the rounds, and images a second on all GPUs."""
+
+    name: str
+    step_ms: float
+    rounds_ms: tuple[float, ...]
+    images_per_s: float
+    max_memory_mb: float
+    warmup_s: float
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fields as JSON."""
+        return asdict(self)
+
+
+class _Lane:
+    """One variant, built and warmed up."""
+
+    def __init__(self, name: str, config: TrainConfig, solver: SolverSection, workers: Workers) -> None:
+        self.name = name
+        torch.manual_seed(solver.seed)
+        labels = build.build_labels(config.data.labels)
+        spec, preprocess = build.build_specs(config, labels)
+        network = build.build_network(build.training_spec(spec), preprocess, workers.device).train()
+        loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes).to(workers.device)
+        state = build.build_state(network, config, workers.device, solver.steps)
+        self.stepper = Stepper(TrainingGraph(network, loss, preprocess).to(workers.device), state, solver, workers)
+        self.rounds_ms: list[float] = []
+
+    def measure(self, batches: Iterator[Batch], steps: int, workers: Workers) -> float:
+        """Take `steps` steps and return the mean time of one in ms."""
+        _synchronise(workers)
+        workers.barrier()
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.stepper.step(batches)
+        _synchronise(workers)
+        return 1e3 * (time.perf_counter() - began) / steps
+
+
+def measure_steps(
+    config: TrainConfig, workers: Workers, names: list[str], rounds: int = 5, steps: int = 50, warmup: int = 12
+) -> list[Speed]:
+    """Measure the variants `names` on drawn batches that lie on the device, in turns.
+
+    Images are as large as training sees them (`augment.crop_hw`, or the contract's size).
+    """
+    set_determinism(config.solver)
+    batch = _drawn_batch(config, workers)
+    lanes, speeds = [], []
+    for name in names:
+        solver = config.solver.model_copy(update=VARIANTS[name])
+        _reset_memory(workers)
+        lane = _Lane(name, config, solver, workers)
+        began = time.perf_counter()
+        lane.measure(_endless(batch), warmup, workers)
+        lanes.append((lane, time.perf_counter() - began, _memory_mb(workers)))
+    for _ in range(rounds):
+        for lane, _, _ in lanes:
+            lane.rounds_ms.append(lane.measure(_endless(batch), steps, workers))
+    for lane, warmup_s, memory_mb in lanes:
+        step_ms = statistics.median(lane.rounds_ms)
+        speeds.append(_speed(lane.name, step_ms, lane.rounds_ms, config, workers, memory_mb, warmup_s))
+    return speeds
+
+
+def measure_loading(
+    config: TrainConfig, workers: Workers, name: str, dataset: TrainingSet, rounds: int = 3, steps: int = 100
+) -> list[Speed]:
+    """Measure the variant `name` fed from `dataset`, in turns with drawn batches, and the loader by itself.
+
+    Returns the speeds "drawn batches", "from files" and "loader alone".
+    """
+    solver = config.solver.model_copy(update=VARIANTS[name])
+    lane = _Lane(name, config, solver, workers)
+    drawn = _drawn_batch(config, workers)
+    lane.measure(_endless(drawn), 12, workers)
+    found: dict[str, list[float]] = {"drawn batches": [], "from files": [], "loader alone": []}
+    warm = 40
+    for _ in range(rounds):
+        found["drawn batches"].append(lane.measure(_endless(drawn), steps, workers))
+        for kind, take in (("from files", lane.measure), ("loader alone", _drain)):
+            batches = _loaded(config, dataset, workers, warm + steps)
+            take(batches, warm, workers)  # workers start and fill their queues: not what a long run sees
+            found[kind].append(take(batches, steps, workers))
+    memory_mb = _memory_mb(workers)
+    return [
+        _speed(kind, statistics.median(times), times, config, workers, memory_mb, 0.0) for kind, times in found.items()
+    ]
+
+
+def _loaded(config: TrainConfig, dataset: TrainingSet, workers: Workers, steps: int) -> Iterator[Batch]:
+    loader = build_train_loader(
+        dataset,
+        config.solver.batch_size,
+        steps,
+        workers=config.data.workers,
+        pin_memory=workers.device.type == "cuda",
+        rank=workers.rank,
+        world_size=workers.world_size,
+    )
+    return prefetch(loader, workers.device)
+
+
+def _drain(batches: Iterator[Batch], steps: int, workers: Workers) -> float:
+    began = time.perf_counter()
+    for _ in range(steps):
+        next(batches)
+    _synchronise(workers)
+    return 1e3 * (time.perf_counter() - began) / steps
+
+
+def _drawn_batch(config: TrainConfig, workers: Workers) -> Batch:
+    """Return noise in patches of 8 by 8 pixels, labels alike: gradients of every class, at no cost of loading."""
+    labels = build.build_labels(config.data.labels)
+    _, preprocess = build.build_specs(config, labels)
+    height, width = config.augment.crop_hw or preprocess.size_hw
+    generator = torch.Generator().manual_seed(config.solver.seed + workers.rank)
+    count, cells = config.solver.batch_size, (-(-height // 8), -(-width // 8))
+    image = torch.randint(0, 256, (count, height, width, preprocess.channels), dtype=torch.uint8, generator=generator)
+    target = torch.randint(0, labels.num_classes, (count, *cells), dtype=torch.uint8, generator=generator)
+    target = target.repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)[:, :height, :width].contiguous()
+    return image.to(workers.device), target.to(workers.device)
+
+
+def _endless(batch: Batch) -> Iterator[Batch]:
+    while True:
+        yield batch
+
+
+def _speed(
+    name: str,
+    step_ms: float,
+    rounds_ms: list[float],
+    config: TrainConfig,
+    workers: Workers,
+    memory_mb: float,
+    warmup_s: float,
+) -> Speed:
+    images = config.solver.batch_size * config.solver.accumulate * workers.world_size
+    rounded = tuple(round(value, 3) for value in rounds_ms)
+    return Speed(
+        name, round(step_ms, 3), rounded, round(1e3 * images / step_ms, 1), round(memory_mb), round(warmup_s, 1)
+    )
+
+
+def _synchronise(workers: Workers) -> None:
+    if workers.device.type == "cuda":
+        torch.cuda.synchronize(workers.device)
+
+
+def _reset_memory(workers: Workers) -> None:
+    if workers.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(workers.device)
+
+
+def _memory_mb(workers: Workers) -> float:
+    return torch.cuda.max_memory_allocated(workers.device) / 2**20 if workers.device.type == "cuda" else 0.0
