@@ -56,7 +56,7 @@ def write_certificate(directory: Path, host: str) -> tuple[Path, Path]:
         raise MissingDependencyError("cryptography", "--https without --certificate", "segproof[demo]") from None
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "seg-demo")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     try:
         own: x509.GeneralName = x509.IPAddress(ip_address(host))
     except ValueError:

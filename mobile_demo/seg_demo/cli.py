@@ -83,4 +83,6 @@ def _invite(url: str, secure: bool) -> None:
     if secure:
         click.echo("a certificate of your own making is not trusted: accept the browser's warning once")
     else:
-        click.echo("note: without --https a phone's browser gives this page no camera; photos and videos work", err=True)
+        click.echo(
+            "note: without --https a phone's browser gives this page no camera; photos and videos work", err=True
+        )

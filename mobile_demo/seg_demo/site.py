@@ -135,7 +135,9 @@ def _litert_files(folder: Path, modules: Path) -> Site:
     source = (folder / "dist" / "index.js").read_text(encoding="utf-8")
     bare, relative = 'from "@litertjs/wasm-utils"', 'from "./wasm-utils.js"'
     if source.count(bare) != 1:
-        raise ConfigError(f"{folder}: another LiteRT.js than this release serves; run  npm ci --prefix {modules.parent}")
+        raise ConfigError(
+            f"{folder}: another LiteRT.js than this release serves; run  npm ci --prefix {modules.parent}"
+        )
     site = {"index.js": Resource(".js", content=source.replace(bare, relative).encode(), immutable=True)}
     site["wasm-utils.js"] = Resource(".js", modules / "@litertjs/wasm-utils/dist/index.js", immutable=True)
     for path in sorted((folder / "wasm").glob("litert_wasm_*")):

@@ -2,6 +2,10 @@
 // the rest comes from the server while it answers, and from the cache when it does not.
 
 const CACHE = 'segproof-demo-1';
+/** How long the server may take where a kept copy could answer. */
+const PATIENCE_MS = 4000;
+
+/** What has a version or hash in its address. */
 const LARGE = /\/(vendor|model)\//;
 const SHELL = [
   './',
@@ -86,15 +90,17 @@ async function fromServer(request) {
   const cache = await caches.open(CACHE);
   // The page's own address may carry options (?backend=wasm): they do not make it another page.
   const key = request.mode === 'navigate' ? new URL('./', self.location.href).href : request.url;
-  try {
-    const response = await fetch(request);
+  const kept = await cache.match(key);
+  const fresh = fetch(request).then(async (response) => {
     if (response.status === 200) await store(cache, key, response.clone());
     return response;
-  } catch (error) {
-    const kept = await cache.match(key);
-    if (kept) return kept;
-    throw error;
-  }
+  });
+  if (!kept) return fresh;
+  // In another network than the server's, an answer may neither come nor fail for minutes.
+  const late = new Promise((resolve) => {
+    setTimeout(() => resolve(kept), PATIENCE_MS);
+  });
+  return Promise.race([fresh.catch(() => kept), late]);
 }
 
 /** @param {Cache} cache @param {string} url @param {Response} response */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
+from seg_core import Predictor, Roi
+
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "mobile_demo" / "samples"
 CHECKPOINT = ROOT / "mobile_demo" / "checkpoints" / "ddrnet23_slim_celebamask_256.pth"
@@ -25,8 +28,8 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 #: Loading a network and checking it takes seconds; on a busy machine, some more.
 READY_S = 120
 
-_READ_LABELLED = """
-const done = arguments[0];
+#: A JavaScript expression: the promise of what is on the stage.
+READ_LABELLED = """(async () => {
 const encode = async (bytes) => {
   const reader = new FileReader();
   reader.readAsDataURL(new Blob([bytes]));
@@ -34,10 +37,12 @@ const encode = async (bytes) => {
   return reader.result.slice(reader.result.indexOf(',') + 1);
 };
 const { frame, labelled } = globalThis.segproof;
-Promise.all([encode(frame.data), encode(labelled.source)]).then(([pixels, labels]) => done({
-  pixels, labels, height: frame.height, width: frame.width, box: labelled.geometry.box,
-}));
-"""
+const { top, left, height, width } = labelled.geometry.box;
+return JSON.stringify({
+  pixels: await encode(frame.data), labels: await encode(labelled.source),
+  size_hw: [frame.height, frame.width], box: [top, left, height, width],
+});
+})()"""
 
 
 def find_program(*names):
@@ -132,7 +137,10 @@ class Page:
         """Give a photo to the page and wait until it is labelled."""
         before = self.run("return globalThis.segproof.count")
         self.find("photo-file").send_keys(str(path))
-        self.wait(f"return globalThis.segproof.count > {before} && document.getElementById('status').textContent.startsWith('Found')")
+        self.wait(
+            f"return globalThis.segproof.count > {before}"
+            " && document.getElementById('status').textContent.startsWith('Found')"
+        )
 
     def set_value(self, identity, value):
         """Set a control as if it had been moved."""
@@ -148,12 +156,7 @@ class Page:
 
     def labelled(self):
         """Return what was labelled: picture BGR uint8 (H, W, 3), labels uint8 (H, W), region (top, left, h, w)."""
-        found = self.driver.execute_async_script(_READ_LABELLED)
-        size_hw = found["height"], found["width"]
-        pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(*size_hw, 4)
-        labels = np.frombuffer(base64.b64decode(found["labels"]), np.uint8).reshape(size_hw)
-        box = tuple(found["box"][name] for name in ("top", "left", "height", "width"))
-        return np.ascontiguousarray(pixels[..., 2::-1]), labels, box
+        return decode_labelled(self.driver.execute_async_script(f"{READ_LABELLED}.then(arguments[0]);"))
 
     def stage(self):
         """Return what is on the stage, BGR uint8 (H, W, 3)."""
@@ -169,6 +172,23 @@ class Page:
         """Return warnings of the page's own policy and uncaught errors from the console."""
         texts = [entry["message"] for entry in self.driver.get_log("browser")]
         return [text for text in texts if "Content Security Policy" in text or "Uncaught" in text]
+
+
+def decode_labelled(text):
+    """Return picture BGR uint8 (H, W, 3), labels uint8 (H, W) and region (top, left, height, width)."""
+    found = json.loads(text)
+    pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(*found["size_hw"], 4)
+    labels = np.frombuffer(base64.b64decode(found["labels"]), np.uint8).reshape(found["size_hw"])
+    return np.ascontiguousarray(pixels[..., 2::-1]), labels, tuple(found["box"])
+
+
+def agreement(page, model):
+    """Share of a page's labels that are Python's on the very bytes that the page saw."""
+    image_bgr, labels, box = page.labelled()
+    with Predictor.open(model) as predictor:
+        expected = predictor.predict(image_bgr, Roi(*box)).labels
+    assert len(np.unique(expected)) > 5  # a face has parts
+    return (expected == labels).mean()
 
 
 def write_fake_camera(path, frames=60):

@@ -237,7 +237,7 @@ def test_missing_npm_packages_are_said_in_one_line(web, artifact):
             build_site(artifact, make_manifest(), None, web)
         assert "\n" not in str(caught.value)
         assert str(web) in str(caught.value)
-    with pytest.raises(ConfigError, match="@litertjs/core.*run  npm ci"):
+    with pytest.raises(ConfigError, match=r"@litertjs/core.*run  npm ci"):
         build_site(artifact, make_manifest("tflite", "net.tflite"), None, web)
 
 
@@ -262,7 +262,7 @@ def test_bare_names_of_litert_are_made_relative(web, artifact):
     assert site["/vendor/litertjs-core-1.2.3/index.js"].content == b'import { x } from "./wasm-utils.js";'
     assert site["/vendor/litertjs-core-1.2.3/wasm/litert_wasm_internal.wasm"].content_type == "application/wasm"
     (packages / "core" / "dist" / "index.js").write_text("bundled differently", encoding="utf-8")
-    with pytest.raises(ConfigError, match="another LiteRT.js"):
+    with pytest.raises(ConfigError, match=r"another LiteRT\.js"):
         build_site(artifact, manifest, None, web)
 
 

@@ -1,0 +1,25 @@
+"""What the browser tests share: the bundled network, exported once."""
+
+import subprocess
+import sys
+
+import pytest
+from browser_material import CHECKPOINT, served
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """The bundled network as .onnx and .tflite."""
+    out = tmp_path_factory.mktemp("models")
+    code = "from seg_export.cli import export_command; export_command()"
+    options = ["--target", "onnx", "--target", "tflite", "--name", "face", "--out", str(out)]
+    done = subprocess.run([sys.executable, "-c", code, str(CHECKPOINT), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {"onnx": out / "face.onnx", "tflite": out / "face.tflite"}
+
+
+@pytest.fixture(scope="session")
+def onnx_url(models):
+    """Address of the page that runs the bundled network."""
+    with served(models["onnx"]) as (url, _):
+        yield url

@@ -1,0 +1,377 @@
+"""The web demo in a real browser, fed with bundled pictures: the same labels as Python's, whatever happens around it.
+
+Needs Chromium, its driver and the page's npm packages (`npm ci --prefix mobile_demo/web`).
+"""
+
+import base64
+import json
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from browser_material import SAMPLES, agreement, chromium, served, write_fake_camera
+
+from seg_core import load_image
+from seg_core.manifest import load_manifest
+from seg_demo.golden import compute_golden
+from seg_demo.server import create_server
+from seg_demo.site import build_site
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+
+ARROW_UP, TAB = "\ue013", "\ue004"  # WebDriver's code points
+
+PHOTOS = ("astronaut.png", "grace_hopper.png", "obama.jpg")
+
+
+@contextmanager
+def serving(site, **options):
+    """Serve a site that seg-demo itself would not make."""
+    server = create_server(site, "127.0.0.1", 0, **options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "isolated", "backend"),
+    [("onnx", True, "WebAssembly threads (2)"), ("onnx", False, "WebAssembly"),
+     ("tflite", True, "WebAssembly threads (2)"), ("tflite", False, "WebAssembly")],
+)  # fmt: skip
+def test_photos_get_pythons_labels(models, kind, isolated, backend):
+    option = "--isolation" if isolated else "--no-isolation"
+    with served(models[kind], option) as (url, _), chromium() as page:
+        # The test machine may have more cores or one: two threads are asked of any.
+        page.driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument",
+            {"source": "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });"},
+        )
+        assert page.open(url) == "ready", page.problem
+        assert page.run("return crossOriginIsolated") is isolated
+        assert page.facts["Runs on"] == backend
+        assert page.facts["Self-check"].endswith("golden vectors exact, 100.00 % of labels as expected")
+        assert "SHA-256 as in its manifest" in page.facts["File"]
+        for name in PHOTOS:
+            page.choose_photo(SAMPLES / name)
+            image_bgr, _, box = page.labelled()
+            if name.endswith(".png"):  # JPEG decoders may differ in the last bit, PNG's may not
+                assert np.array_equal(image_bgr, load_image(SAMPLES / name))
+            assert box[2] == box[3] == min(image_bgr.shape[:2])
+            assert agreement(page, models[kind]) == 1.0
+        assert page.complaints() == []
+
+
+def test_region_zooms_and_moves(models, onnx_url):
+    with chromium() as page:
+        page.open(onnx_url)
+        page.choose_photo(SAMPLES / "grace_hopper.png")
+        page.set_value("zoom", 142)
+        page.find("stage").send_keys(ARROW_UP * 30)
+        page.wait("return segproof.labelled.geometry.box.top === 0 && segproof.labelled.geometry.box.height < 400")
+        time.sleep(0.5)  # the last key's labelling
+        _, _, box = page.labelled()
+        assert box == (0, 76, 361, 361)
+        assert agreement(page, models["onnx"]) == 1.0
+        page.set_value("region", "whole")
+        page.wait("return segproof.labelled.geometry.box.height === 600")
+        assert agreement(page, models["onnx"]) == 1.0
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    """Arguments that make Chromium's camera play the bundled clip, and allow it."""
+    path = write_fake_camera(tmp_path_factory.mktemp("camera") / "carphone.mjpeg")
+    return (
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={path}",
+    )  # fmt: skip
+
+
+def test_camera_is_labelled_live_on_a_phone(models, onnx_url, camera):
+    with chromium(*camera, phone=True) as page:
+        assert page.open(onnx_url) == "ready"
+        page.find("camera").click()
+        page.wait("return segproof.count > 8")
+        assert "mirrored" in page.find("stage").get_attribute("class")
+        assert float(page.find("fps").text) > 0.5
+        for name in ("pre", "infer", "post"):
+            assert float(page.find(name).text) > 0
+        page.screenshot("camera-phone")
+        page.find("pause").click()
+        assert page.find("pause").get_attribute("aria-pressed") == "true"
+        before = page.run("return new Promise((r) => setTimeout(() => r(segproof.count), 1500))")
+        assert agreement(page, models["onnx"]) == 1.0
+        assert page.run("return segproof.count") == before
+        assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+        assert page.complaints() == []
+
+
+def test_a_refused_camera_is_explained(onnx_url):
+    refused = {"profile.default_content_setting_values.media_stream_camera": 2}
+    with chromium("--use-fake-device-for-media-stream", prefs=refused) as page:
+        page.open(onnx_url)
+        page.find("camera").click()
+        page.wait("return !document.getElementById('problem').hidden")
+        assert page.problem.startswith("The camera was refused. Allow it")
+        page.choose_photo(SAMPLES / "astronaut.png")  # the page goes on
+        assert page.problem == ""
+
+
+def test_a_missing_camera_is_explained(onnx_url):
+    with chromium() as page:
+        page.open(onnx_url)
+        page.find("camera").click()
+        page.wait("return !document.getElementById('problem').hidden")
+        assert page.problem == "This device has no camera. Photos and videos work without one."
+
+
+def test_a_video_file_is_labelled(models, onnx_url):
+    with chromium() as page:
+        page.open(onnx_url)
+        page.find("video-file").send_keys(str(SAMPLES / "carphone_pristine.mp4"))
+        page.wait("return segproof.count > 5")
+        page.find("pause").click()
+        time.sleep(1)
+        assert agreement(page, models["onnx"]) == 1.0
+        assert "mirrored" not in page.find("stage").get_attribute("class")
+
+
+def test_what_is_no_picture_is_said(onnx_url, tmp_path):
+    (tmp_path / "broken.png").write_bytes((SAMPLES / "astronaut.png").read_bytes()[:5000] + b"no")
+    (tmp_path / "text.mp4").write_text("no video")
+    with chromium() as page:
+        page.open(onnx_url)
+        page.find("photo-file").send_keys(str(tmp_path / "text.mp4"))
+        page.wait("return !document.getElementById('problem').hidden")
+        assert page.problem == "text.mp4 is not a picture that this browser can read."
+        page.find("video-file").send_keys(str(tmp_path / "text.mp4"))
+        page.wait("return document.getElementById('problem').textContent.includes('cannot be played')")
+
+
+def _eroded(where):
+    return cv2.erode(where.astype(np.uint8), np.ones((13, 13), np.uint8)).astype(np.bool_)
+
+
+def test_effects_change_what_they_should(onnx_url):
+    with chromium(phone=True) as page:
+        page.open(onnx_url)
+        page.choose_photo(SAMPLES / "astronaut.png")
+        page.set_value("zoom", 170)
+        page.find("stage").send_keys(ARROW_UP * 30)
+        page.wait("return segproof.labelled.geometry.box.top === 0 && segproof.labelled.geometry.box.height < 400")
+        time.sleep(0.5)  # the last key's labelling
+        image_bgr, labels, (top, left, height, width) = page.labelled()
+        inside = np.zeros(labels.shape, np.bool_)
+        # A few pixels away from the dashed outline.
+        inside[top + 8 : top + height - 8, left + 8 : left + width - 8] = True
+        names = page.run("return segproof.engine.manifest.labels.names")
+        skin, hair, behind = (labels == names.index(name) for name in ("skin", "hair", "background"))
+
+        def change(where):
+            """Mean change of the stage against the picture, in steps of 8 bits, away from class borders."""
+            chosen = _eroded(where & inside)
+            assert chosen.sum() > 500
+            return np.abs(page.stage().astype(np.int16) - image_bgr)[chosen].mean()
+
+        page.set_value("opacity", 0)
+        assert change(skin) == 0
+        page.set_value("opacity", 100)
+        assert change(skin) > 30
+        colour_bgr = page.stage()[_eroded(skin & inside)]
+        assert np.array_equal(colour_bgr, np.broadcast_to((64, 214, 255), colour_bgr.shape))
+        page.screenshot("classes-phone")
+        page.find("classes").click()
+        page.find("none").click()
+        assert change(skin) == change(hair) == 0
+
+        page.choose_mode("blur")
+        assert change(skin) < 1
+        assert change(behind) > 2
+        page.choose_mode("replace")
+        page.set_value("backdrop", "#00ff00")
+        assert change(skin) < 1
+        replaced = page.stage()[_eroded(behind & inside)]
+        assert np.abs(replaced.astype(np.int16) - (0, 255, 0)).mean() < 3
+        page.choose_mode("recolour")
+        page.set_value("part", page.run("return segproof.parts.findIndex(({ name }) => name === 'hair')"))
+        page.set_value("tint", "#ff0000")
+        assert change(hair) > 10
+        assert change(skin) == 0
+        page.screenshot("recolour-phone")
+        reddened = page.stage()[_eroded(hair & inside)].mean(axis=0) - image_bgr[_eroded(hair & inside)].mean(axis=0)
+        assert reddened[2] > reddened[0] + 20
+
+
+def test_the_page_works_when_its_server_is_gone(models):
+    with served(models["onnx"]) as (url, process), chromium() as page:
+        assert page.open(url) == "ready"
+        assert page.facts["Offline"].startswith("yes")
+        process.terminate()
+        process.wait(timeout=20)
+        assert page.open(url) == "ready", page.problem
+        assert page.run("return crossOriginIsolated")  # the kept answers keep their headers
+        page.choose_photo(SAMPLES / "astronaut.png")
+        assert agreement(page, models["onnx"]) == 1.0
+        assert page.open(f"{url}?backend=wasm") == "ready", page.problem
+        assert page.facts["Runs on"] == "WebAssembly"
+
+
+def test_another_network_at_the_same_address_replaces_the_kept_one(models):
+    manifests = {kind: load_manifest(model) for kind, model in models.items()}
+    site = build_site(models["onnx"], manifests["onnx"], None)
+    list_kept = (
+        "const done = arguments[0]; caches.keys().then((names) => caches.open(names[0])).then((cache) => cache.keys())"
+        ".then((requests) => done(requests.map(({ url }) => new URL(url).pathname)));"
+    )
+    with serving(site) as url, chromium() as page:
+        assert page.open(url) == "ready"
+        assert any(path.endswith("face.onnx") for path in page.driver.execute_async_script(list_kept))
+        site.clear()
+        site.update(build_site(models["tflite"], manifests["tflite"], None))
+        assert page.open(url) == "ready", page.problem
+        assert page.find("model").text == "face.tflite"
+        time.sleep(1)
+        kept = page.driver.execute_async_script(list_kept)
+        assert any(path.endswith("face.tflite") for path in kept)
+        assert [path for path in kept if path.endswith(".onnx") or "onnxruntime" in path] == []
+
+
+def test_a_model_that_changed_after_export_is_refused(models, tmp_path):
+    model = tmp_path / "face.onnx"
+    data = bytearray(models["onnx"].read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    site = build_site(model, load_manifest(models["onnx"]), None)
+    with serving(site) as url, chromium() as page:
+        assert page.open(url) == "failed"
+        assert page.status == "The network could not be started."
+        assert "is not the manifest's" in page.problem
+        assert "export it again" in page.problem
+        assert page.find("camera").get_attribute("disabled")
+
+
+@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+def test_a_corrupt_model_is_refused(models, tmp_path, kind):
+    manifest = load_manifest(models[kind])
+    model = tmp_path / models[kind].name
+    model.write_bytes(models[kind].read_bytes()[:100_000] + bytes(50_000))
+    unhashed = replace(manifest.artifact, bytes=None, sha256=None)
+    site = build_site(model, replace(manifest, artifact=unhashed), None)
+    with serving(site) as url, chromium() as page:
+        assert page.open(url) == "failed"
+        assert page.problem.startswith("the network does not run here. WebAssembly")
+        assert "\n" not in page.problem
+
+
+def test_a_broken_manifest_is_refused(models):
+    manifest = load_manifest(models["onnx"])
+    site = build_site(models["onnx"], manifest, None)
+    (path,) = (path for path in site if path.endswith(".onnx.json"))
+    broken = json.loads(manifest.to_json())
+    broken["preprocess"]["resize"] = "fill"
+    site[path] = replace(site[path], content=json.dumps(broken).encode())
+    with serving(site) as url, chromium() as page:
+        assert page.open(url) == "failed"
+        assert page.problem.startswith("manifest.preprocess.resize: expected one of stretch, letterbox, center_crop")
+
+
+def test_backends_that_fail_their_check_are_not_used(models):
+    manifest = load_manifest(models["onnx"])
+    golden = json.loads(compute_golden(models["onnx"], manifest))
+    site = build_site(models["onnx"], manifest, json.dumps(golden | {"tensor_fnv1a64": "0" * 16}))
+    with serving(site) as url, chromium() as page:
+        assert page.open(url) == "failed"
+        assert "instead of 0000000000000000" in page.problem
+    reversed_labels = base64.b64encode(base64.b64decode(golden["labels"])[::-1]).decode()
+    wrong = json.dumps(golden | {"labels": reversed_labels})
+    with serving(build_site(models["onnx"], manifest, wrong)) as url, chromium() as page:
+        assert page.open(url) == "failed"
+        assert "too few to be trusted" in page.problem
+
+
+def test_the_next_backend_is_tried_when_one_fails(onnx_url):
+    with chromium() as page:
+        # A GPU that is promised and then not there.
+        page.driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument",
+            {"source": "Object.defineProperty(navigator.gpu, 'requestAdapter', { value: async () => ({}) });"},
+        )
+        assert page.open(onnx_url) == "ready", page.problem
+        assert page.facts["Runs on"].startswith("WebAssembly")
+        assert page.facts["Not used"].startswith("WebGPU: ")
+
+
+def test_webgpu_gives_pythons_labels(models, onnx_url):
+    software = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan,WebGPU")
+    with chromium(*software, "--use-vulkan=swiftshader") as page:
+        assert page.open(f"{onnx_url}?backend=webgpu") == "ready", page.problem
+        assert page.facts["Runs on"] == "WebGPU"
+        page.choose_photo(SAMPLES / "astronaut.png")
+        assert agreement(page, models["onnx"]) > 0.999
+
+
+def test_keyboard_and_screen_reader(onnx_url):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    with chromium() as page:
+        page.open(onnx_url)
+        page.choose_photo(SAMPLES / "astronaut.png")
+        assert page.find("stage").get_attribute("aria-label").startswith("Found ")
+        tree = page.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        focusable = [
+            node for node in tree
+            if not node["ignored"] and any(p["name"] == "focusable" and p["value"]["value"] for p in node["properties"])
+        ]  # fmt: skip
+        nameless = [node["role"]["value"] for node in focusable if not node.get("name", {}).get("value")]
+        assert nameless == []
+        roles = {node["role"]["value"] for node in tree if not node["ignored"]}
+        assert {"status", "slider", "radio", "button", "main", "banner"} <= roles
+        reached = set()
+        page.run("document.activeElement.blur(); window.focus()")
+        for _ in range(25):
+            ActionChains(page.driver).send_keys(TAB).perform()
+            reached.add(page.run("return document.activeElement.id || document.activeElement.value"))
+        assert {"stage", "camera", "photo-file", "video-file", "save", "opacity", "region", "zoom"} <= reached
+
+
+def test_small_and_large_screens(onnx_url):
+    for name, size_wh, phone in (
+        ("small", (320, 568), True),
+        ("phone", (412, 915), True),
+        ("desktop", (1280, 800), False),
+    ):
+        with chromium(size_wh=size_wh, phone=phone) as page:
+            page.open(onnx_url)
+            page.choose_photo(SAMPLES / "obama.jpg")
+            assert page.run("return document.documentElement.scrollWidth <= innerWidth"), name
+            small = page.run(
+                "return [...document.querySelectorAll('button, select, .button')].filter((each) => each.offsetParent)"
+                ".filter((each) => each.getBoundingClientRect().height < 43.9).map((each) => each.id)"
+            )
+            assert small == [], name
+            page.screenshot(f"photo-{name}")
+
+
+def test_nothing_leaves_the_device(onnx_url):
+    with chromium() as page:
+        page.driver.execute_cdp_cmd("Network.enable", {})
+        page.open(onnx_url)
+        page.choose_photo(SAMPLES / "astronaut.png")
+        loaded = page.run("return performance.getEntriesByType('resource').map(({ name }) => name)")
+        assert loaded
+        assert [name for name in loaded if not name.startswith((onnx_url, "blob:", "data:"))] == []
+        refused = page.driver.execute_async_script(
+            "const done = arguments[0]; fetch('https://example.com/', { method: 'POST', body: 'pixels' })"
+            ".then(() => done('sent'), (error) => done(error.message));"
+        )
+        assert refused == "Failed to fetch"
+        log = " ".join(entry["message"] for entry in page.driver.get_log("browser"))
+        assert "violates the following Content Security Policy" in log
