@@ -84,3 +84,22 @@ def test_overfits_two_pictures(network, batch):
             break
     assert last["loss"] < 0.5 * first["loss"], (first, last)
     assert last["main"] < 0.5 * first["main"], (first, last)
+
+
+@pytest.mark.parametrize("name", ["ddrnet_23_slim", "bisenet_v1", "bisenet_v2", "deeplabv3plus_mobilenet_v2"])
+def test_an_edge_head_learns_where_classes_meet(name):
+    torch.manual_seed(0)
+    network = build_model(ModelSpec(name, NUM_CLASSES, 3, {"edge_head": True})).train()
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn((2, 3, 112, 112), generator=generator) * 0.1
+    target = torch.zeros((2, 112, 112), dtype=torch.int64)
+    target[:, 40:, :56] = 1
+    images[:, 1] += 2.0 * (target == 1)
+    loss = SegmentationLoss(LossSection(edge=20.0, boundary=1.0), ignore_index=255, num_classes=NUM_CLASSES)
+    optimizer = build_optimizer(network, SolverSection(lr=2e-3), fused=False)
+    values = [take_step(network, (images, target), loss, optimizer)["edge"] for _ in range(21)]
+    assert values[-1] < 0.75 * values[0], values
+    edge = network.forward_heads(images)["edge"].detach()
+    edge = torch.nn.functional.interpolate(edge, size=target.shape[-2:], mode="bilinear")[:, 0]
+    upright, plain, inside = edge[:, 50:, 54:58].mean(), edge[:, 50:, 80:].mean(), edge[:, 50:, :40].mean()
+    assert upright > max(plain, inside) + 1.5
