@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -78,6 +79,24 @@ def run(command, directory):
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
 
 
+def run_server(command, directory):
+    """Run a command that serves until it is ended: its page must be there, or the line that says what is missing."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, "--port", "0"], cwd=directory, env=environment, **streams) as process:
+        try:
+            address = re.search(r"http://\S+", process.stdout.readline())
+            if (ROOT / "mobile_demo" / "web" / "node_modules" / "onnxruntime-web").exists():
+                assert address, process.stderr.read()
+                with urllib.request.urlopen(address.group(), timeout=30) as page:
+                    assert b"<title>" in page.read()
+            else:
+                assert "run  npm ci --prefix" in process.stderr.read()
+        finally:
+            process.terminate()
+
+
 @pytest.mark.slow
 @pytest.mark.export
 @pytest.mark.timeout(600)
@@ -90,7 +109,7 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path):
         words = [word.replace(PLACEHOLDER, str(tmp_path / "data")) for word in command]
         if words[0] == "seg-train":
             words += [part for override in SHORTER_TRAINING for part in ("-o", override)]
-        run(words, tmp_path)
+        (run_server if words[0] == "seg-demo" else run)(words, tmp_path)
     for snippet in blocks("python"):
         run([sys.executable, "-c", snippet], tmp_path)
     made = {path.relative_to(tmp_path / "build").as_posix() for path in (tmp_path / "build").glob("*")}

@@ -40,7 +40,8 @@ function scaled(source, width, height) {
 }
 
 /**
- * Draw `source` where `mask` is opaque; the mask's small canvas is enlarged smoothly to `box`.
+ * Draw `source` where `mask` is opaque; the mask's small canvas is enlarged smoothly to `box`. Below the box, which the
+ * network has not seen, its last row goes on: a body does not end where the region does.
  * @param {CanvasRenderingContext2D} context
  * @param {Canvas} source
  * @param {Canvas} mask
@@ -49,6 +50,10 @@ function scaled(source, width, height) {
 export function drawCutOut(context, source, mask, box) {
   const layer = maskLayer(source.width, source.height, mask, box);
   const cut = contextOf(layer);
+  const bottom = box.top + box.height;
+  if (bottom < source.height) {
+    cut.drawImage(mask, 0, mask.height - 1, mask.width, 1, box.left, bottom, box.width, source.height - bottom);
+  }
   cut.globalCompositeOperation = 'source-in';
   cut.drawImage(source, 0, 0);
   context.drawImage(layer, 0, 0);
