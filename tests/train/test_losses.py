@@ -94,6 +94,15 @@ def test_ignored_pixels_change_nothing(name):
 
 
 @pytest.mark.parametrize("name", list_losses())
+def test_void_may_be_marked_by_the_number_of_a_class(name):
+    heads, target = make_batch()
+    heads = heads_for(name, heads)
+    wanted = SegmentationLoss(only(name), VOID, 4)(heads, target)["loss"].item()
+    found = SegmentationLoss(only(name), 3, 4)(heads, torch.where(target == VOID, 3, target))["loss"].item()
+    assert found == wanted
+
+
+@pytest.mark.parametrize("name", list_losses())
 def test_a_batch_of_nothing_but_void_is_zero_with_gradients_of_zero(name):
     heads, target = make_batch()
     heads = heads_for(name, heads)
