@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from seg_core.label_merge import merge_labels
 from seg_core.labels import LabelSet
-from seg_core.samples import SamplePair, load_pair
+from seg_core.samples import Reduction, SamplePair, load_pair
 
 UInt8 = npt.NDArray[np.uint8]
 Decoded = tuple[UInt8, UInt8]
@@ -31,9 +31,9 @@ class MaskReading:
         swap = swap_table(stored)
         self._tables = straight, swap if straight is None else straight[swap]
 
-    def read(self, pair: SamplePair) -> Decoded:
-        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`); raises BadPairError."""
-        image_bgr, mask = load_pair(pair, self.stored)
+    def read(self, pair: SamplePair, reduction: Reduction | None = None) -> Decoded:
+        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`) as `load_pair` does."""
+        image_bgr, mask = load_pair(pair, self.stored, reduction)
         table = self._tables[pair.image.stem in self.swapped]
         if table is not None:
             mask = np.asarray(cv2.LUT(mask, table), np.uint8)

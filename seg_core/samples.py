@@ -7,7 +7,7 @@ mask holds one class index a pixel at the size of its image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,9 @@ from seg_core.labels import LabelSet
 from seg_core.mask_formats import compose_parts, load_cityscapes_ids
 
 UInt8 = npt.NDArray[np.uint8]
+
+#: From the size (height, width) of a pair to the fraction 1, 2, 4 or 8 at which its picture may be decoded.
+Reduction = Callable[[tuple[int, int]], int]
 
 _NAMED = 3  # how many offending files a message lists before it only counts them
 
@@ -107,17 +110,20 @@ def raise_unpaired(place: Path, pairs: Sequence[SamplePair], problems: Sequence[
     raise ImageError(f"{place}: {len(alike)} of {total} files have no {partner}: {_list_names(alike)}")
 
 
-def load_pair(pair: SamplePair, labels: LabelSet | None = None) -> tuple[UInt8, UInt8]:
+def load_pair(
+    pair: SamplePair, labels: LabelSet | None = None, reduction: Reduction | None = None
+) -> tuple[UInt8, UInt8]:
     """Read a pair as (image_bgr uint8 (H, W, 3), mask uint8 (H, W)).
 
     Part masks are laid into one index mask; they are half the size of their pictures, which are then reduced to it.
+    `reduction` is told the size of the mask and may answer 2, 4 or 8: a JPEG then comes at that fraction of it.
     Raises BadPairError, an ImageError, when a file cannot be read, when the sizes differ (naming both files) or,
     with `labels`, when the mask holds a value that is neither a class nor `labels.ignore_index`.
     """
-    image_bgr, mask = load_files(pair)
+    image_bgr, mask = load_files(pair) if reduction is None else _load_reduced(pair, reduction)
     if pair.kind == "parts":
         image_bgr = _reduce_to(image_bgr, mask.shape)
-    if image_bgr.shape[:2] != mask.shape:
+    if image_bgr.shape[:2] != mask.shape and not (reduction and _is_reduced(image_bgr, mask, reduction)):
         raise BadPairError(
             pair.mask,
             "size",
@@ -127,6 +133,23 @@ def load_pair(pair: SamplePair, labels: LabelSet | None = None) -> tuple[UInt8, 
     if labels is not None:
         check_labels(mask, labels, pair.mask)
     return image_bgr, mask
+
+
+def _load_reduced(pair: SamplePair, reduction: Reduction) -> tuple[UInt8, UInt8]:
+    try:
+        mask = _load_index_mask(pair)
+    except ImageError as error:
+        raise BadPairError(pair.mask, "unreadable", str(error)) from None
+    reduce = 1 if pair.kind == "parts" else reduction((mask.shape[0], mask.shape[1]))
+    try:
+        return load_image(pair.image, reduce), mask
+    except ImageError as error:
+        raise BadPairError(pair.image, "unreadable", str(error)) from None
+
+
+def _is_reduced(image_bgr: UInt8, mask: UInt8, reduction: Reduction) -> bool:
+    reduce = reduction((mask.shape[0], mask.shape[1]))
+    return image_bgr.shape[:2] == tuple(-(-side // reduce) for side in mask.shape)
 
 
 def load_files(pair: SamplePair) -> tuple[UInt8, UInt8]:

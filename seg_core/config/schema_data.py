@@ -18,7 +18,9 @@ class DataSection(Section):
     with one, `merge` a built-in merging of its classes or a JSON file with one. `swap_left_right` is a text
     file with one image stem a line whose masks have the left and right labels exchanged; they are put right
     on reading, in the training split alone. A pair that cannot be used stops the run, or with `on_bad` "skip"
-    is left out and counted.
+    is left out and counted. `decode` "reduced" decodes a JPEG at half size or less where the drawn zoom shrinks it at
+    least that far: faster, and smoother than what the contract's own resizing makes of it; pairs kept in memory
+    (`cache`) are always whole.
     """
 
     train: tuple[Path, ...]
@@ -28,6 +30,7 @@ class DataSection(Section):
     merge: str | None = None
     swap_left_right: Path | None = None
     on_bad: Literal["error", "skip"] = "error"
+    decode: Literal["full", "reduced"] = "full"
     workers: int = Field(default=4, ge=0)
     cache: bool = True
 

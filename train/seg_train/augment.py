@@ -63,10 +63,15 @@ class Augmenter:
         return Move(matrix, size_hw, bool(mirrored))
 
     def apply(
-        self, image_bgr: Image, mask: Image, framing: Matrix, move: Move, rng: np.random.Generator
+        self, image_bgr: Image, mask: Image, framing: Matrix, move: Move, rng: np.random.Generator, reduce: int = 1
     ) -> tuple[Image, Image]:
-        """Return the canvas and mask that `move` makes of a source; `framing` takes its pixels to the framed size."""
-        canvas, target = self._warp(image_bgr, mask, move.matrix @ framing, move.size_hw)
+        """Return the canvas and mask that `move` makes of a source; `framing` takes its pixels to the framed size.
+
+        `image_bgr` is at 1 / `reduce` of the source's size, `mask` at all of it.
+        """
+        matrix = move.matrix @ framing
+        canvas = self._warp(image_bgr, matrix @ enlargement(reduce), move.size_hw, cv2.INTER_LINEAR)
+        target = self._warp(mask, matrix, move.size_hw, cv2.INTER_NEAREST)
         if move.mirrored:
             target = np.asarray(cv2.LUT(target, self._swap), np.uint8)
         canvas = self._degrade(self._recolour(canvas, rng), rng)
@@ -91,12 +96,10 @@ class Augmenter:
             shift_x += rng.uniform(-0.5, 0.5) * abs(width * zoom_x - size_hw[1])
         return turn_about_centre(angle, (zoom_y, zoom_x), framed_hw, size_hw, (shift_y, shift_x))
 
-    def _warp(self, image_bgr: Image, mask: Image, matrix: Matrix, size_hw: tuple[int, int]) -> tuple[Image, Image]:
-        size_wh = size_hw[::-1]
-        pad = (self.pad_value,) * 3
-        canvas = cv2.warpAffine(image_bgr, matrix[:2], size_wh, flags=cv2.INTER_LINEAR, borderValue=pad)
-        target = cv2.warpAffine(mask, matrix[:2], size_wh, flags=cv2.INTER_NEAREST, borderValue=(self.ignore_index,))
-        return canvas.astype(np.uint8, copy=False), target.astype(np.uint8, copy=False)
+    def _warp(self, pixels: Image, matrix: Matrix, size_hw: tuple[int, int], how: int) -> Image:
+        outside = (self.pad_value,) * 3 if pixels.ndim == 3 else (self.ignore_index,)
+        warped = cv2.warpAffine(pixels, matrix[:2], size_hw[::-1], flags=how, borderValue=outside)
+        return warped.astype(np.uint8, copy=False)
 
     def _recolour(self, canvas: Image, rng: np.random.Generator) -> Image:
         options = self.options
@@ -145,6 +148,18 @@ class Augmenter:
         canvas = canvas.copy()
         canvas[top : top + box_h, left : left + box_w] = rng.integers(0, 256, 3)
         return canvas
+
+
+def enlargement(factor: int) -> Matrix:
+    """Return the (3, 3) map of pixel centres from a picture at 1 / `factor` of its size to all of it."""
+    offset = (factor - 1) / 2
+    return np.array([[factor, 0.0, offset], [0.0, factor, offset], [0.0, 0.0, 1.0]])
+
+
+def allowed_reduction(matrix: Matrix) -> int:
+    """Return the largest of 8, 4, 2, 1 by which a source may be reduced before `matrix` and is not enlarged after."""
+    shrinks = (1.0 + 1e-9) / max(1e-9, float(np.linalg.norm(matrix[:2, :2], 2)))
+    return next(factor for factor in (8, 4, 2, 1) if factor <= shrinks or factor == 1)
 
 
 def turn_about_centre(

@@ -103,6 +103,7 @@ def build_datasets(
         Augmenter(config.augment, labels, preprocess.pad_value),
         config.solver.seed,
         PriorMaker(config.prior, labels) if preprocess.has_prior else None,
+        reduced=data.decode == "reduced",
     )
     return train_set, PairDataset(val_source, preprocess)
 

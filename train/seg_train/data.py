@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from seg_core.geometry import plan_geometry
 from seg_core.mask_reading import Decoded
 from seg_core.preprocessing import Preprocessor
-from seg_core.samples import SamplePair
+from seg_core.samples import Reduction, SamplePair
 from seg_core.spec import PreprocessSpec
-from seg_train.augment import Augmenter
+from seg_train.augment import Augmenter, allowed_reduction, contract_matrix
 from seg_train.pair_source import PairSource
 from seg_train.priors import PriorMaker
 
@@ -39,8 +39,9 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         augmenter: Augmenter | None = None,
         seed: int = 0,
         priors: PriorMaker | None = None,
+        reduced: bool = False,
     ) -> None:
-        """Show the pairs of `source` as `spec` asks for."""
+        """Show the pairs of `source` as `spec` asks for; `reduced` decodes JPEGs as small as the zoom allows."""
         self.pairs = source.pairs
         self.problems = source.problems
         self.skipped = len(source.problems)
@@ -52,25 +53,41 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         self._shown = self._preprocess if crop_hw is None else Preprocessor(replace(spec, size_hw=crop_hw))
         self._augmenter = augmenter
         self._priors = priors
+        self._reduced = reduced
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, draw: Draw | int) -> tuple[Tensor, Tensor]:
         position, index = draw if isinstance(draw, tuple) else (0, draw)
-        prior = None  # a single picture has no frame before it, and that is what evaluation sees
-        decoded = self._source.decoded
-        image_bgr, mask = decoded[index] if decoded is not None else self._read(self.pairs[index])
         if self._augmenter is None:
+            image_bgr, mask = self._decoded(index)
             canvas, geometry = self._preprocess.to_canvas(image_bgr)
             target = self._preprocess.resize_mask(mask, geometry, self.labels.ignore_index)
+            prior = None  # a single picture has no frame before it, and that is what evaluation sees
         else:
-            geometry = plan_geometry((image_bgr.shape[0], image_bgr.shape[1]), self._preprocess.spec)
             rng = np.random.default_rng((self.seed, position))
-            canvas, target = self._augmenter(image_bgr, mask, geometry, rng)
+            canvas, target = self._augmented(self._augmenter, index, rng)
             prior = self._priors(target, rng) if self._priors is not None else None
         pixels = self._shown.to_pixels(canvas, prior)
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(np.ascontiguousarray(target))
+
+    def _augmented(self, augmenter: Augmenter, index: int, rng: np.random.Generator) -> Decoded:
+        spec = self._preprocess.spec
+        move = augmenter.draw_move(spec.size_hw, rng)
+
+        def reduction(source_hw: tuple[int, int]) -> int:
+            return allowed_reduction(move.matrix @ contract_matrix(plan_geometry(source_hw, spec)))
+
+        image_bgr, mask = self._decoded(index, reduction if self._reduced else None)
+        source_hw = (mask.shape[0], mask.shape[1])
+        reduce = 1 if image_bgr.shape[:2] == source_hw else reduction(source_hw)
+        framing = contract_matrix(plan_geometry(source_hw, spec))
+        return augmenter.apply(image_bgr, mask, framing, move, rng, reduce)
+
+    def _decoded(self, index: int, reduction: Reduction | None = None) -> Decoded:
+        decoded = self._source.decoded
+        return decoded[index] if decoded is not None else self._source.reading.read(self.pairs[index], reduction)
 
     def _read(self, pair: SamplePair) -> Decoded:
         return self._source.reading.read(pair)
