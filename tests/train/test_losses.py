@@ -9,6 +9,9 @@ from seg_core.config.legacy_solver import LOSSES as SEED_LOSSES
 from seg_core.config.schema import LossSection
 from seg_core.config.schema_learning import TERMS
 from seg_core.errors import ConfigError
+from seg_core.models import build_placeholder
+from seg_core.spec import ModelSpec, PreprocessSpec
+from seg_train.graph import TrainingGraph
 from seg_train.losses import SegmentationLoss, list_losses
 from seg_train.losses.segmentation import EDGE_TERMS
 
@@ -174,6 +177,17 @@ def test_an_edge_head_and_its_terms_belong_together():
         SegmentationLoss(only("boundary"), VOID, 4)(heads_for("dice", heads), target)
     with pytest.raises(ConfigError, match=r"^model.options.edge_head: nothing teaches it"):
         SegmentationLoss(LossSection(), VOID, 4)(heads, target)
+
+
+def test_a_network_is_checked_before_it_is_compiled():
+    plain = build_placeholder(ModelSpec("ddrnet_23_slim", 4))
+    with_edges = build_placeholder(ModelSpec("ddrnet_23_slim", 4, 3, {"edge_head": True}))
+    with pytest.raises(ConfigError, match=r"^loss.edge: the network has no edge head; set model.options.edge_head"):
+        TrainingGraph(plain, SegmentationLoss(only("edge"), VOID, 4), PreprocessSpec((64, 64)))
+    with pytest.raises(ConfigError, match=r"^model.options.edge_head: nothing teaches it"):
+        SegmentationLoss(LossSection(), VOID, 4).check_network(with_edges)
+    SegmentationLoss(only("boundary"), VOID, 4).check_network(with_edges)
+    SegmentationLoss(LossSection(), VOID, 4).check_network(plain)
 
 
 def check_compiled(options, heads, target, backend):

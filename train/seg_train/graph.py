@@ -50,8 +50,9 @@ class TrainingGraph(nn.Module):
         preprocess: PreprocessSpec,
         distiller: Distiller | None = None,
     ) -> None:
-        """Join the parts; none is copied."""
+        """Join the parts; none is copied. Raises ConfigError when the loss asks for a head that is not there."""
         super().__init__()
+        loss.check_network(network)
         self.normalise = Normalise(preprocess)
         self.network = network
         self.loss = loss

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from seg_core.config.schema import LossSection
 from seg_core.errors import ConfigError
+from seg_core.models import SegmentationModel
 from seg_core.models.resampling import enlarge
 from seg_core.registry import Registry
 from seg_train.losses.cross_entropy import cross_entropy_loss, ohem_loss
@@ -67,9 +68,12 @@ class SegmentationLoss(nn.Module):
             raise ConfigError(f"loss.class_weights: {len(weights)} weights for {num_classes} classes; give one a class")
         self.register_buffer("class_weights", None if weights is None else torch.tensor(weights), persistent=False)
 
-    def check_heads(self, names: Iterable[str]) -> None:
-        """Refuse a network with the heads `names` that the terms do not fit; raises ConfigError."""
-        present, wanted = "edge" in names, [name for name in EDGE_TERMS if name in self.terms]
+    def check_network(self, network: SegmentationModel) -> None:
+        """Refuse a network whose heads the terms do not fit; raises ConfigError, before anything is compiled."""
+        self._check_edges(present=getattr(network, "edge_head", None) is not None)
+
+    def _check_edges(self, present: bool) -> None:
+        wanted = [name for name in EDGE_TERMS if name in self.terms]
         if wanted and not present:
             raise ConfigError(f"loss.{wanted[0]}: the network has no edge head; set model.options.edge_head=true")
         if present and not wanted:
@@ -83,7 +87,7 @@ class SegmentationLoss(nn.Module):
         `heads` holds logits (N, C, h, w) of any float type, "main" among them, and (N, 1, h, w) under "edge";
         `target` is int64 or uint8 (N, H, W). Raises ConfigError when a term needs a head that is not there.
         """
-        self.check_heads(heads)
+        self._check_edges(present="edge" in heads)
         # Sums over millions of pixels need more digits than half precision has.
         with torch.autocast(target.device.type, enabled=False):
             losses, weights = self._score(heads, target.long())
