@@ -56,7 +56,7 @@ def demo_command(
     url = make_url(name, server.server_port, pair is not None)
     click.echo(f"serving {model.name} at {url}  (Ctrl-C ends it)")
     if not is_loopback(host):
-        _invite(url, secure=pair is not None)
+        _invite(url, secure=pair is not None, trusted=certificate is not None)
     with server:
         server.serve_forever()
 
@@ -72,7 +72,7 @@ def _compute_golden(model: Path, manifest: Manifest) -> str | None:
         return None
 
 
-def _invite(url: str, secure: bool) -> None:
+def _invite(url: str, secure: bool, trusted: bool) -> None:
     """Print a QR code of `url` and what a phone will say to it."""
     from seg_demo.address import draw_qr
 
@@ -80,9 +80,9 @@ def _invite(url: str, secure: bool) -> None:
         click.echo(draw_qr(url))
     except MissingDependencyError as error:
         click.echo(f"note: {error}", err=True)
-    if secure:
-        click.echo("a certificate of your own making is not trusted: accept the browser's warning once")
-    else:
+    if secure and not trusted:
+        click.echo("the certificate was made for this run and nobody trusts it: accept the browser's warning once")
+    elif not secure:
         click.echo(
             "note: without --https a phone's browser gives this page no camera; photos and videos work", err=True
         )

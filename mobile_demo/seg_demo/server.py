@@ -154,9 +154,11 @@ def create_server(
     handler = type("SiteHandler", (Handler,), fields)
     try:
         server = ThreadingHTTPServer((host, port), handler)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({reason}); try --port 0") from None
+    except OSError as error:
+        raise ConfigError(
+            f"--host {host} --port {port}: cannot listen there ({error.strerror}); --port 0 takes a free port, "
+            "--host is an address of this machine"
+        ) from None
     server.daemon_threads = True
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
