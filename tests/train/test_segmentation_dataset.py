@@ -12,8 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from seg_core.errors import ConfigError, ImageError
+from seg_core.images import load_image, save_image
 from seg_core.label_merge import MERGES, merge_labels
 from seg_core.labels import CELEBAMASK_HQ
+from seg_core.models.checkpoint import load_checkpoint
 from seg_core.preprocessing import Preprocessor
 from seg_core.spec import PreprocessSpec
 from seg_train.segmentation_dataset import SegmentationDataset
@@ -46,11 +48,11 @@ def doc_class():
     code = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     space = {}
     exec(code[0], space)
-    return space, code[1]
+    return space, code[1], code[2]
 
 
 def test_the_page_does_what_it_says(root):
-    space, use = doc_class()
+    space, use, _ = doc_class()
     exec(use.replace('"DATA"', repr(str(root))), space)
     faces, image, mask, tensor = (space[name] for name in ("faces", "image", "mask", "tensor"))
     assert (image.dtype, tuple(image.shape)) == (torch.uint8, (224, 224, 3))
@@ -58,6 +60,42 @@ def test_the_page_does_what_it_says(root):
     assert (tensor.dtype, tuple(tensor.shape)) == (torch.float32, (3, 224, 224))
     assert faces.labels.names == tuple(MERGES["face_6"])
     assert set(np.unique(mask)) <= {*range(6), 255}
+
+
+@pytest.fixture
+def portraits(tmp_path, samples_dir):
+    """The bundled photographs, with faces drawn where they roughly are."""
+    for split in ("train", "val"):
+        for name in ("astronaut.png", "grace_hopper.png", "obama.jpg"):
+            image = load_image(samples_dir / name)
+            height, width = image.shape[:2]
+            mask = np.zeros((height, width), np.uint8)
+            cv2.ellipse(mask, (width // 2, height // 4), (width // 6, height // 5), 0, 0, 360, 1, -1)
+            for folder in ("images", "masks"):
+                (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
+            save_image(tmp_path / split / "images" / name, image)
+            save_image(tmp_path / split / "masks" / f"{name.split('.')[0]}.png", mask)
+    return tmp_path
+
+
+def test_the_page_trains(portraits, capsys):
+    space, _, train = doc_class()
+    config = portraits / "config.yaml"
+    config.write_text(
+        f"data: {{train: x, val: x, workers: 0}}\noutput: {portraits / 'run'}\ndevice: cpu\n"
+        "preprocess: {size_hw: [256, 256]}\nsolver: {steps: 1, batch_size: 2, precision: fp32, warmup_steps: 0}\n"
+    )
+    exec(train.replace('"DATA"', repr(str(portraits))).replace('"CONFIG"', repr(str(config))), space)
+    assert "train_images=3" in capsys.readouterr().out
+    labels = load_checkpoint(portraits / "run" / "last.pth").labels
+    assert labels.names == space["FaceMask"](portraits).labels.names
+    with pytest.raises(ConfigError, match=r"FaceMask: its classes are background, skin, brows.*data\.merge make"):
+        exec(
+            train.replace('"DATA"', repr(str(portraits)))
+            .replace('"CONFIG"', repr(str(config)))
+            .replace("face_6", "face_8"),
+            space,
+        )
 
 
 def test_the_pages_tables_are_what_the_code_knows():
@@ -96,7 +134,7 @@ def test_mirroring_exchanges_the_sides_that_the_names_tell(root):
 
 
 def test_items_depend_on_seed_and_position_alone(root):
-    space, _ = doc_class()
+    space, _, _ = doc_class()
     data = space["FaceMask"](root)
     first, again, later = data[7, 2], data[7, 2], data[8, 2]
     assert torch.equal(first[0], again[0])

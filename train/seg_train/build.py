@@ -18,6 +18,8 @@ from seg_core.spec.preprocess import PRIOR_MEAN, PRIOR_STD
 from seg_train.augment import Augmenter
 from seg_train.data import PairDataset
 from seg_train.distill import Distiller
+from seg_train.evaluate import EvaluationSet
+from seg_train.loader import TrainingSet
 from seg_train.optim import build_average, build_optimizer, build_schedule
 from seg_train.pair_source import Places, open_source, read_stems, shared_paths
 from seg_train.priors import PriorMaker
@@ -106,6 +108,16 @@ def build_datasets(
         reduced=data.decode == "reduced",
     )
     return train_set, PairDataset(val_source, preprocess)
+
+
+def check_classes(labels: LabelSet, *datasets: TrainingSet | EvaluationSet) -> None:
+    """Raise ConfigError when a data set that was brought along has other classes than the configuration."""
+    for dataset in datasets:
+        if dataset.labels.names != labels.names or dataset.labels.ignore_index != labels.ignore_index:
+            raise ConfigError(
+                f"{type(dataset).__name__}: its classes are {', '.join(dataset.labels.names)}, but data.labels and "
+                f"data.merge make {', '.join(labels.names)}; set those two so that they agree"
+            )
 
 
 def build_state(

@@ -69,6 +69,7 @@ class Trainer:
         if train_set is None or val_set is None:
             built = build.build_datasets(config, self.preprocess, self.labels)
             train_set, val_set = train_set or built[0], val_set or built[1]
+        build.check_classes(self.labels, train_set, val_set)
         self.train_set, self.val_set = train_set, val_set
         share = config.solver.batch_size * config.solver.accumulate * self.workers.world_size
         self.iterations = max(1, len(train_set) // share)
