@@ -31,8 +31,13 @@ class MaskReading:
         swap = swap_table(stored)
         self._tables = straight, swap if straight is None else straight[swap]
 
-    def read(self, pair: SamplePair, reduction: Reduction | None = None) -> Decoded:
-        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`) as `load_pair` does."""
+    def read(self, pair: SamplePair, reduction: Reduction | None = None, known_mask: UInt8 | None = None) -> Decoded:
+        """Return (image_bgr uint8 (H, W, 3), mask uint8 (H, W) of `labels`) as `load_pair` does.
+
+        A `known_mask` is one that this has returned before.
+        """
+        if known_mask is not None:
+            return load_pair(pair, None, reduction, known_mask)
         image_bgr, mask = load_pair(pair, self.stored, reduction)
         table = self._tables[pair.image.stem in self.swapped]
         if table is not None:

@@ -111,16 +111,23 @@ def raise_unpaired(place: Path, pairs: Sequence[SamplePair], problems: Sequence[
 
 
 def load_pair(
-    pair: SamplePair, labels: LabelSet | None = None, reduction: Reduction | None = None
+    pair: SamplePair,
+    labels: LabelSet | None = None,
+    reduction: Reduction | None = None,
+    known_mask: UInt8 | None = None,
 ) -> tuple[UInt8, UInt8]:
     """Read a pair as (image_bgr uint8 (H, W, 3), mask uint8 (H, W)).
 
     Part masks are laid into one index mask; they are half the size of their pictures, which are then reduced to it.
     `reduction` is told the size of the mask and may answer 2, 4 or 8: a JPEG then comes at that fraction of it.
+    A `known_mask` is returned instead of being read.
     Raises BadPairError, an ImageError, when a file cannot be read, when the sizes differ (naming both files) or,
     with `labels`, when the mask holds a value that is neither a class nor `labels.ignore_index`.
     """
-    image_bgr, mask = load_files(pair) if reduction is None else _load_reduced(pair, reduction)
+    if reduction is None and known_mask is None:
+        image_bgr, mask = load_files(pair)
+    else:
+        image_bgr, mask = _load_mask_first(pair, reduction, known_mask)
     if pair.kind == "parts":
         image_bgr = _reduce_to(image_bgr, mask.shape)
     if image_bgr.shape[:2] != mask.shape and not (reduction and _is_reduced(image_bgr, mask, reduction)):
@@ -135,12 +142,12 @@ def load_pair(
     return image_bgr, mask
 
 
-def _load_reduced(pair: SamplePair, reduction: Reduction) -> tuple[UInt8, UInt8]:
+def _load_mask_first(pair: SamplePair, reduction: Reduction | None, known_mask: UInt8 | None) -> tuple[UInt8, UInt8]:
     try:
-        mask = _load_index_mask(pair)
+        mask = _load_index_mask(pair) if known_mask is None else known_mask
     except ImageError as error:
         raise BadPairError(pair.mask, "unreadable", str(error)) from None
-    reduce = 1 if pair.kind == "parts" else reduction((mask.shape[0], mask.shape[1]))
+    reduce = 1 if reduction is None or pair.kind == "parts" else reduction((mask.shape[0], mask.shape[1]))
     try:
         return load_image(pair.image, reduce), mask
     except ImageError as error:

@@ -93,7 +93,7 @@ def test_the_checkpoint_carries_the_merged_classes(root):
     assert next(event for event in told if isinstance(event, StartEvent)).skipped == 0
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", [True, False, "masks"])
 def test_bad_pairs_stop_the_run_or_are_left_out_and_counted(root, cache):
     spoil(root)
     with pytest.raises(ImageError, match=r"1 of 7 files have no mask masks/<name>\.png: lonely\.png"):
@@ -109,10 +109,17 @@ def test_bad_pairs_stop_the_run_or_are_left_out_and_counted(root, cache):
 
 def test_what_is_left_out_does_not_depend_on_memory_being_used(root):
     spoil(root)
-    kept, read = (datasets_of(config_of(root, cache=cache, on_bad="skip"))[0] for cache in (True, False))
-    assert kept.pairs == read.pairs
-    for a, b in zip(kept[5, 1], read[5, 1], strict=True):
-        assert torch.equal(a, b)
+    kept, masks, read = (
+        datasets_of(config_of(root, cache=cache, on_bad="skip", merge="face_6"))[0] for cache in (True, "masks", False)
+    )
+    assert kept.pairs == masks.pairs == read.pairs
+    for dataset in (kept, masks):
+        for a, b in zip(dataset[5, 1], read[5, 1], strict=True):
+            assert torch.equal(a, b)
+    masks.pairs[1].mask.unlink()
+    assert masks[5, 1][1].shape == (64, 64)  # it is in memory
+    with pytest.raises(ImageError, match="no such file"):
+        read[5, 1]
 
 
 def test_a_bad_pair_is_met_at_once_when_pairs_are_kept_and_named_later_otherwise(root):

@@ -86,8 +86,11 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         return augmenter.apply(image_bgr, mask, framing, move, rng, reduce)
 
     def _decoded(self, index: int, reduction: Reduction | None = None) -> Decoded:
-        decoded = self._source.decoded
-        return decoded[index] if decoded is not None else self._source.reading.read(self.pairs[index], reduction)
+        source = self._source
+        if source.decoded is not None:
+            return source.decoded[index]
+        known_mask = source.masks[index] if source.masks is not None else None
+        return source.reading.read(self.pairs[index], reduction, known_mask)
 
     def _read(self, pair: SamplePair) -> Decoded:
         return self._source.reading.read(pair)

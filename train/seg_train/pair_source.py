@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from seg_core.errors import ConfigError, ImageError
-from seg_core.mask_reading import Decoded, MaskReading
+from seg_core.mask_reading import Decoded, MaskReading, UInt8
 from seg_core.sample_check import Progress, in_threads
 from seg_core.sample_layouts import LayoutName, find_samples, list_samples
 from seg_core.samples import BadPairError, SamplePair, SampleProblem
+
+#: What stays in memory: nothing, masks alone, or pictures and masks.
+Keep = bool | Literal["masks"]
+
+_NOTHING = np.empty((0, 0), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -27,16 +34,17 @@ class Places:
 
 @dataclass(frozen=True)
 class PairSource:
-    """The usable pairs, those that were left out, and the decoded ones where they are kept in memory."""
+    """The usable pairs, those that were left out, and what of the usable ones is kept decoded in memory."""
 
     pairs: list[SamplePair]
     reading: MaskReading
     problems: list[SampleProblem] = field(default_factory=list)
     decoded: list[Decoded] | None = None
+    masks: list[UInt8] | None = None
 
 
 def open_source(
-    places: Places, reading: MaskReading, keep: bool = False, progress: Progress | None = None
+    places: Places, reading: MaskReading, keep: Keep = False, progress: Progress | None = None
 ) -> PairSource:
     """List the pairs, and read them all where they are to be kept in memory or bad ones to be skipped.
 
@@ -47,12 +55,12 @@ def open_source(
     if not keep and places.on_bad == "error":
         return PairSource(pairs, reading)
 
-    def read(pair: SamplePair) -> Decoded | BadPairError | None:
+    def read(pair: SamplePair) -> Decoded | BadPairError:
         try:
-            decoded = reading.read(pair)
+            image_bgr, mask = reading.read(pair)
         except BadPairError as error:
             return error
-        return decoded if keep else None
+        return (image_bgr if keep is True else _NOTHING), (mask if keep else _NOTHING)
 
     usable, kept = [], []
     for done, (pair, result) in enumerate(zip(pairs, in_threads(read, pairs), strict=True), start=1):
@@ -62,13 +70,13 @@ def open_source(
             problems.append(result.problem)
         else:
             usable.append(pair)
-            if result is not None:
-                kept.append(result)
+            kept.append(result)
         if progress is not None:
             progress(done, len(pairs))
     if not usable:
         raise ImageError(f"{places.paths[0]}: none of {len(problems)} pairs can be used; first {problems[0].message}")
-    return PairSource(usable, reading, problems, kept if keep else None)
+    masks = [mask for _, mask in kept] if keep == "masks" else None
+    return PairSource(usable, reading, problems, kept if keep is True else None, masks)
 
 
 def _list(places: Places) -> tuple[list[SamplePair], list[SampleProblem]]:
