@@ -145,7 +145,7 @@ class App {
   #moveTo(x, y) {
     const { canvas } = this.#grabber;
     this.#region = moveRegion(this.#region, x, y, canvas, this.engine.manifest.preprocess.size_hw);
-    if (this.labelled !== null && (this.#live === null || this.#paused)) void this.#labelStill();
+    if (this.labelled !== null && (this.#live === null || this.#paused)) void this.#open(() => this.#labelStill());
   }
 
   /** Do what a control asks for and show what goes wrong. @param {() => Promise<void>} action */

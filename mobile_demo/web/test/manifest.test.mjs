@@ -1,6 +1,7 @@
 // The manifest is read strictly: every damage below must be refused by a line that names the field.
 
 import assert from 'node:assert/strict';
+import { webcrypto } from 'node:crypto';
 import { test } from 'node:test';
 
 import { ManifestError, parseManifest, verifyArtifact } from '../src/manifest.js';
@@ -66,6 +67,7 @@ test('refused: no JSON', () => {
 });
 
 test('bytes are compared with size and hash', async () => {
+  globalThis.crypto ??= /** @type {Crypto} */ (webcrypto); // Node 18 does not have it there
   const manifest = parseManifest(JSON.stringify(MANIFEST));
   const bytes = new TextEncoder().encode('abc').buffer;
   assert.equal(await verifyArtifact(manifest, bytes), false); // no hash to compare
