@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from seg_core.labels import LabelSet
+from seg_train.allocation import keep_freed_memory
 from seg_train.data import Draw
 
 Batch = tuple[Tensor, Tensor]
@@ -116,7 +117,8 @@ def prefetch(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
 
 
 def _one_thread(_worker: int) -> None:
-    """Stop OpenCV's own threads: one process a core is already parallel."""
+    """Stop OpenCV's own threads, since one process a core is already parallel, and reuse memory."""
     import cv2
 
     cv2.setNumThreads(0)
+    keep_freed_memory()
