@@ -70,7 +70,7 @@ def served(model, *options):
 
 
 @contextmanager
-def chromium(*arguments, size_wh=(412, 915), prefs=None, phone=False):
+def chromium(*arguments, size_wh=(412, 915), prefs=None, phone=False, insecure=False):
     """Open a headless Chromium; yields a `Page`."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -81,6 +81,7 @@ def chromium(*arguments, size_wh=(412, 915), prefs=None, phone=False):
     fixed = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars")
     for argument in (*fixed, f"--window-size={size_wh[0]},{size_wh[1]}", *arguments):
         options.add_argument(argument)
+    options.accept_insecure_certs = insecure
     if prefs:
         options.add_experimental_option("prefs", prefs)
     if phone:

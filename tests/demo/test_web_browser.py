@@ -360,6 +360,39 @@ def test_small_and_large_screens(onnx_url):
             page.screenshot(f"photo-{name}")
 
 
+def test_the_page_can_be_installed(onnx_url):
+    with chromium() as page:
+        page.open(onnx_url)
+        assert page.driver.execute_cdp_cmd("Page.getInstallabilityErrors", {})["installabilityErrors"] == []
+        page.wait("return !document.getElementById('install').hidden")
+        page.wait("return navigator.serviceWorker.controller?.state === 'activated'")
+
+
+def test_plain_http_on_the_network_does_without(models, camera):
+    with served(models["onnx"], "--host", "0.0.0.0") as (url, _), chromium(*camera) as page:
+        assert "127.0.0.1" not in url
+        assert page.open(url) == "ready", page.problem
+        assert not page.run("return isSecureContext")
+        assert page.facts["Runs on"] == "WebAssembly"
+        assert page.facts["File"].endswith("hash not checked")
+        assert page.facts["Offline"] == "no: browsers keep pages of https and localhost only"
+        page.choose_photo(SAMPLES / "astronaut.png")
+        assert agreement(page, models["onnx"]) == 1.0
+        page.find("camera").click()
+        page.wait("return !document.getElementById('problem').hidden")
+        assert page.problem.endswith("serve this page with --https.")
+
+
+def test_https_on_the_network_gives_the_camera(models, camera):
+    with served(models["onnx"], "--host", "0.0.0.0", "--https") as (url, _), chromium(*camera, insecure=True) as page:
+        assert page.open(url) == "ready", page.problem
+        assert page.run("return isSecureContext && crossOriginIsolated")
+        assert "SHA-256 as in its manifest" in page.facts["File"]
+        page.find("camera").click()
+        page.wait("return segproof.count > 3")
+        assert page.problem == ""
+
+
 def test_nothing_leaves_the_device(onnx_url):
     with chromium() as page:
         page.driver.execute_cdp_cmd("Network.enable", {})

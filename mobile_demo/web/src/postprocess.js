@@ -31,14 +31,12 @@ export function postprocess(spec, output, values, geometry) {
   }
   if (!(values instanceof Float32Array)) throw new Error(`output "${output.name}": logits are float32`);
   const classes = values.length / (height * width);
-  const planes = output.layout === 'nhwc' ? toPlanes(values, classes) : values;
-  const small = argmaxPlanes(planes, height * width, classes);
+  const byPixel = output.layout === 'nhwc';
+  const small = byPixel ? argmaxPixels(values, classes) : argmaxPlanes(values, height * width, classes);
   const network = repeat(small, height, width, size);
-  const source =
-    spec.resize === 'labels'
-      ? restoreLabels(geometry, network, spec.outside_label)
-      : argmaxResized(planes, { height, width }, classes, geometry, spec.outside_label);
-  return { network, source };
+  if (spec.resize === 'labels') return { network, source: restoreLabels(geometry, network, spec.outside_label) };
+  const planes = byPixel ? toPlanes(values, classes) : values;
+  return { network, source: argmaxResized(planes, { height, width }, classes, geometry, spec.outside_label) };
 }
 
 /**
@@ -76,8 +74,40 @@ export function argmaxPlanes(planes, pixels, classes) {
       }
     }
   }
-  if (sum !== 0) throw new Error('the network gave NaN or infinity; half precision may have overflowed');
+  refuseUnlessFinite(sum);
   return labels;
+}
+
+/**
+ * As `argmaxPlanes`, of scores that lie pixel by pixel.
+ * @param {Float32Array} values
+ * @param {number} classes
+ */
+export function argmaxPixels(values, classes) {
+  const labels = new Uint8Array(values.length / classes);
+  let sum = 0;
+  for (let i = 0, p = 0; i < labels.length; i++) {
+    let best = values[p];
+    let label = 0;
+    sum += best * 0;
+    p++;
+    for (let c = 1; c < classes; c++, p++) {
+      const score = values[p];
+      sum += score * 0;
+      if (score > best) {
+        best = score;
+        label = c;
+      }
+    }
+    labels[i] = label;
+  }
+  refuseUnlessFinite(sum);
+  return labels;
+}
+
+/** @param {number} sum of all scores times zero */
+function refuseUnlessFinite(sum) {
+  if (sum !== 0) throw new Error('the network gave NaN or infinity; half precision may have overflowed');
 }
 
 /**

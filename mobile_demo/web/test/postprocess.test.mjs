@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { planGeometry } from '../src/geometry.js';
-import { argmaxPlanes, postprocess, resizeBilinear } from '../src/postprocess.js';
+import { argmaxPixels, argmaxPlanes, postprocess, resizeBilinear } from '../src/postprocess.js';
 
 const SPEC = { size_hw: [2, 4], resize: 'stretch' };
 const geometry = planGeometry({ height: 2, width: 4 }, SPEC);
@@ -15,6 +15,7 @@ const labels = { resize: 'labels', outside_label: 7 };
 
 test('ties go to the lower class', () => {
   assert.deepEqual([...argmaxPlanes(Float32Array.of(1, 0, 2, 1, 5, 2, 0, 5, 9), 3, 3)], [0, 1, 2]);
+  assert.deepEqual([...argmaxPixels(Float32Array.of(1, 1, 0, 0, 5, 5, 2, 2, 9), 3)], [0, 1, 2]);
 });
 
 test('NaN and infinity are refused, wherever they are', () => {
@@ -23,6 +24,7 @@ test('NaN and infinity are refused, wherever they are', () => {
       const planes = new Float32Array(6).fill(1);
       planes[place] = wrong;
       assert.throws(() => argmaxPlanes(planes, 2, 3), /NaN or infinity/);
+      assert.throws(() => argmaxPixels(planes, 3), /NaN or infinity/);
     }
   }
 });
