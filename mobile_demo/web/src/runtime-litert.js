@@ -22,6 +22,10 @@ export async function openLiteRt({ bytes, manifest, backend, threads, runtime })
     accelerator: backend === 'webgpu' ? 'webgpu' : 'wasm',
     ...(backend === 'webgpu' ? {} : { cpuOptions: { numThreads: threads } }),
   });
+  // LiteRT.js goes on without the GPU when it cannot give it all of the network; the page then prefers threads.
+  if (backend === 'webgpu' && !(model.options.accelerator === 'webgpu' && model.isFullyAccelerated)) {
+    throw new Error('LiteRT.js cannot run all of this network on the GPU');
+  }
   const [{ dtype, shape }] = manifest.inputs;
   if (dtype !== 'float32') throw new Error(`${manifest.artifact.file}: this page feeds float32 to LiteRT, not ${dtype}`);
   return {
