@@ -41,6 +41,14 @@ def serving(site, **options):
         server.server_close()
 
 
+def two_threads(page):
+    """Let the browser claim two cores, whatever the machine has."""
+    page.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument",
+        {"source": "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });"},
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "isolated", "backend"),
     [("onnx", True, "WebAssembly threads (2)"), ("onnx", False, "WebAssembly"),
@@ -49,11 +57,7 @@ def serving(site, **options):
 def test_photos_get_pythons_labels(models, kind, isolated, backend):
     option = "--isolation" if isolated else "--no-isolation"
     with served(models[kind], option) as (url, _), chromium() as page:
-        # The test machine may have more cores or one: two threads are asked of any.
-        page.driver.execute_cdp_cmd(
-            "Page.addScriptToEvaluateOnNewDocument",
-            {"source": "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });"},
-        )
+        two_threads(page)
         assert page.open(url) == "ready", page.problem
         assert page.run("return crossOriginIsolated") is isolated
         assert page.facts["Runs on"] == backend
@@ -104,6 +108,7 @@ def test_camera_is_labelled_live_on_a_phone(models, onnx_url, camera):
         assert float(page.find("fps").text) > 0.5
         for name in ("pre", "infer", "post"):
             assert float(page.find(name).text) > 0
+        assert page.find("camera").text == "Stop"
         page.screenshot("camera-phone")
         page.find("pause").click()
         assert page.find("pause").get_attribute("aria-pressed") == "true"
@@ -111,6 +116,9 @@ def test_camera_is_labelled_live_on_a_phone(models, onnx_url, camera):
         assert agreement(page, models["onnx"]) == 1.0
         assert page.run("return segproof.count") == before
         assert page.run("return document.documentElement.scrollWidth <= innerWidth")
+        page.find("camera").click()  # it says "Stop" now
+        assert page.find("camera").text == "Camera"
+        assert not page.find("pause").is_displayed()
         assert page.complaints() == []
 
 
@@ -385,6 +393,9 @@ def test_plain_http_on_the_network_does_without(models, camera):
         page.find("camera").click()
         page.wait("return !document.getElementById('problem').hidden")
         assert page.problem.endswith("serve this page with --https.")
+        two_threads(page)
+        assert page.open(f"{url}?backend=wasm-threads") == "failed"
+        assert page.problem.endswith("WebAssembly threads: threads need a cross-origin isolated page")
 
 
 def test_https_on_the_network_gives_the_camera(models, camera):

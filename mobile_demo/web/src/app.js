@@ -74,7 +74,10 @@ class App {
   }
 
   #bind() {
-    button('camera').addEventListener('click', () => this.#open(() => this.#startCamera('user')));
+    button('camera').addEventListener('click', () => {
+      if (this.#live?.facing) this.#stopLive();
+      else void this.#open(() => this.#startCamera('user'));
+    });
     button('flip').addEventListener('click', () => {
       const other = this.#live?.facing === 'user' ? 'environment' : 'user';
       return this.#open(() => this.#startCamera(other));
@@ -173,6 +176,7 @@ class App {
     this.#stage.classList.toggle('mirrored', source.facing === 'user');
     this.#reveal(`Live: ${name}`);
     button('pause').hidden = false;
+    button('camera').textContent = source.facing ? 'Stop' : 'Camera';
     this.#pause(false);
     say(`${name} runs on ${NAMES[this.engine.backend]}.`);
   }
@@ -180,6 +184,7 @@ class App {
   #stopLive() {
     this.#live?.stop();
     this.#live = null;
+    button('camera').textContent = 'Camera';
     button('pause').hidden = true;
     button('flip').hidden = true;
   }

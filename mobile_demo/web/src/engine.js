@@ -95,6 +95,7 @@ export async function openEngine(demo, { backend = null, report = () => {} } = {
     const threads = name === 'wasm-threads' ? countThreads() : 1;
     const labeller = new Labeller();
     try {
+      if (threads > 1 && !crossOriginIsolated) throw new Error('threads need a cross-origin isolated page');
       const expected = golden ?? (name === 'webgpu' ? await labelOnWasm(base) : null);
       const check = await labeller.ask({ ...base, backend: name, threads, golden: expected });
       return makeEngine(labeller, { manifest, backend: name, threads, verified, check, refused });
