@@ -275,7 +275,7 @@ class App {
       .map((share, index) => ({ share, name: names[index].replaceAll('_', ' ') }))
       .filter(({ share }) => share >= 0.005)
       .sort((a, b) => b.share - a.share)
-      .map(({ share, name }) => `${name} ${Math.round(100 * share)} %`);
+      .map(({ share, name }) => `${name} ${Math.round(100 * share)}\u00a0%`);
     const text = `Found ${found.join(', ') || 'nothing'}.`;
     this.#stage.setAttribute('aria-label', text);
     say(text);

@@ -100,7 +100,7 @@ export class Renderer {
 function drawGuide(context, { top, left, height, width }) {
   const { canvas } = context;
   if (height === canvas.height && width === canvas.width) return;
-  const line = Math.max(2, Math.round(canvas.width / 320));
+  const line = Math.max(1, Math.round(canvas.width / 320));
   context.lineWidth = line;
   context.strokeStyle = 'rgb(255 255 255 / 0.85)';
   context.setLineDash([line * 4, line * 3]);
