@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seg_core.cli.command import click
+from seg_train.data_cli.average import average_command
 from seg_train.data_cli.check import check_command
 from seg_train.data_cli.convert import convert_command
 from seg_train.data_cli.crop_by_mask import crop_by_mask_command
@@ -25,6 +26,7 @@ def data_command() -> None:
     """Prepare data and checkpoints."""
 
 
+data_command.add_command(average_command)
 data_command.add_command(check_command)
 data_command.add_command(convert_command)
 data_command.add_command(crop_by_mask_command)
