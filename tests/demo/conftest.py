@@ -6,10 +6,15 @@ import sys
 import pytest
 from browser_material import CHECKPOINT, served
 
+from seg_demo.site import WEB_DIRECTORY
+
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """The bundled network as .onnx and .tflite."""
+    for package in ("onnxruntime-web", "@litertjs/core"):
+        if not (WEB_DIRECTORY / "node_modules" / package).is_dir():
+            pytest.skip(f"needs  npm ci --prefix {WEB_DIRECTORY}")
     out = tmp_path_factory.mktemp("models")
     code = "from seg_export.cli import export_command; export_command()"
     options = ["--target", "onnx", "--target", "tflite", "--name", "face", "--out", str(out)]

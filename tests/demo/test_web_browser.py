@@ -122,6 +122,20 @@ def test_camera_is_labelled_live_on_a_phone(models, onnx_url, camera):
         assert page.complaints() == []
 
 
+def test_cameras_are_flipped(onnx_url):
+    two = ("--use-fake-device-for-media-stream=device-count=2", "--use-fake-ui-for-media-stream")
+    with chromium(*two) as page:
+        page.open(onnx_url)
+        page.find("camera").click()
+        page.wait("return segproof.count > 1 && !document.getElementById('flip').hidden")
+        assert "mirrored" in page.find("stage").get_attribute("class")
+        page.find("flip").click()
+        page.wait("return !document.getElementById('stage').classList.contains('mirrored')")
+        before = page.run("return segproof.count")
+        page.wait(f"return segproof.count > {before + 1}")
+        assert page.problem == ""
+
+
 def test_a_refused_camera_is_explained(onnx_url):
     refused = {"profile.default_content_setting_values.media_stream_camera": 2}
     with chromium("--use-fake-device-for-media-stream", prefs=refused) as page:
