@@ -36,6 +36,7 @@ _IMPLIED = {
     **dict.fromkeys(("augment.blur", "augment.jpeg", "augment.low_resolution", "augment.erase"), 0.0),
     "data.cache": False,  # its data sets are tens of thousands of photographs
     "log_every": 100,
+    **dict.fromkeys(("eval_every", "save_every"), "epoch"),
 }
 #: ImageNet's statistics of gray pictures: the mean is that of the three channels weighed as OpenCV weighs them (ITU-R
 #: BT.601), the deviation their average.

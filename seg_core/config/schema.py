@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from seg_core.config.schema_base import Section
 from seg_core.config.schema_data import AugmentSection, DataSection, PreprocessSection, PriorSection
@@ -16,6 +16,16 @@ __all__ = [
     "AugmentSection", "DataSection", "DistillSection", "LossSection", "ModelSection", "PreprocessSection",
     "PriorSection", "Section", "SolverSection", "TrainConfig",
 ]  # fmt: skip
+
+
+def _check_interval(value: object) -> object:
+    if value == "epoch" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("expected a number of steps, at least 1, or epoch")
+
+
+#: Asked of a union pydantic would name the first of its members instead of what was wanted.
+Interval = Annotated[int | Literal["epoch"], BeforeValidator(_check_interval)]
 
 
 def _default_options() -> dict[str, OptionValue]:
@@ -35,7 +45,10 @@ class ModelSection(Section):
 
 
 class TrainConfig(Section):
-    """One training run. `eval_every` and `save_every` count steps; `output` receives everything it writes."""
+    """One training run; `output` receives everything it writes.
+
+    `eval_every`, `save_every` and `log_every` count steps; "epoch" is as many as one pass over the data has.
+    """
 
     data: DataSection
     model: ModelSection = ModelSection()
@@ -48,8 +61,8 @@ class TrainConfig(Section):
     output: Path = Path("runs/train")
     task: str = ""
     extra: str = ""
-    eval_every: int = Field(default=500, ge=1)
-    save_every: int = Field(default=500, ge=1)
+    eval_every: Interval = 500
+    save_every: Interval = 500
     log_every: int = Field(default=50, ge=1)
     tensorboard: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"

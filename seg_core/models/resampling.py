@@ -40,7 +40,7 @@ def enlarge(features: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 
 def resize_bilinear(features: Tensor, size_hw: tuple[int, int], training: bool) -> Tensor:
-    """Return `features` (N, C, h, w) at `size_hw`: by `enlarge` while training, else by the one exportable operation."""
+    """Return `features` (N, C, h, w) at `size_hw`: by `enlarge` while training, else by what can be exported."""
     if training:
         return enlarge(features, size_hw)
     return F.interpolate(features, size=size_hw, mode="bilinear", align_corners=False)

@@ -212,10 +212,10 @@ def test_a_run_with_a_teacher_logs_its_terms_and_resumes_with_its_projection(sav
             raise StoppedError
 
     seen = []
-    Trainer(make_config(data_dir, saved, "whole"), seen.append).run()
+    Trainer(make_config(data_dir, saved, "whole")).run(seen.append)
     with pytest.raises(StoppedError):
-        Trainer(make_config(data_dir, saved, "broken"), die_after_three).run()
-    resumed = Trainer(make_config(data_dir, saved, "broken"), lambda event: None)
+        Trainer(make_config(data_dir, saved, "broken")).run(die_after_three)
+    resumed = Trainer(make_config(data_dir, saved, "broken"))
     assert resumed.state.step == 2
     resumed.run()
     losses = [event.losses for event in seen if isinstance(event, StepEvent)]

@@ -87,7 +87,7 @@ def test_sides_are_put_right_before_classes_are_merged(root, tmp_path):
 
 def test_the_checkpoint_carries_the_merged_classes(root):
     told = []
-    Trainer(config_of(root, merge="face_6"), told.append).run()
+    Trainer(config_of(root, merge="face_6")).run(told.append)
     labels = load_checkpoint(root / "run" / "last.pth").labels
     assert labels.names == ("background", "skin", "brows", "eyes", "mouth", "hair")
     assert next(event for event in told if isinstance(event, StartEvent)).skipped == 0

@@ -75,7 +75,7 @@ class StoppedError(Exception):
 
 def test_a_run_resumed_after_a_crash_ends_with_the_same_weights(data_dir):
     straight = make_config(data_dir, output=data_dir / "straight")
-    Trainer(straight, lambda progress: None).run()
+    Trainer(straight).run()
     broken = make_config(data_dir, output=data_dir / "broken")
 
     def die_after_three(progress):
@@ -83,8 +83,8 @@ def test_a_run_resumed_after_a_crash_ends_with_the_same_weights(data_dir):
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        Trainer(broken, die_after_three).run()
-    resumed = Trainer(broken, lambda progress: None)
+        Trainer(broken).run(die_after_three)
+    resumed = Trainer(broken)
     assert resumed.state.step == 2
     resumed.run()
     expected, got = final_weights(data_dir / "straight"), final_weights(data_dir / "broken")
@@ -103,7 +103,7 @@ def test_a_few_pictures_are_learnt_and_the_checkpoint_needs_nothing_else(data_di
         data_dir, steps=40, augment=still, eval_every=40, save_every=40, solver={"steps": 40, "lr": 3e-3}
     )
     seen = []
-    result = Trainer(config, seen.append).run()
+    result = Trainer(config).run(seen.append)
     losses = [progress.losses["loss"] for progress in seen if isinstance(progress, StepEvent)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
     checkpoint = load_checkpoint(result.best)
@@ -116,23 +116,23 @@ def test_a_few_pictures_are_learnt_and_the_checkpoint_needs_nothing_else(data_di
 
 
 def test_a_state_of_another_configuration_is_refused_unless_restarted(data_dir):
-    Trainer(make_config(data_dir, steps=2), lambda progress: None).run()
+    Trainer(make_config(data_dir, steps=2)).run()
     changed = make_config(data_dir, steps=2, solver={"steps": 2, "lr": 5e-4})
     with pytest.raises(CheckpointError, match="another configuration"):
-        Trainer(changed, lambda progress: None)
-    assert Trainer(changed, lambda progress: None, restart=True).state.step == 0
+        Trainer(changed)
+    assert Trainer(changed, restart=True).state.step == 0
 
 
 def test_a_damaged_state_is_named(data_dir):
-    Trainer(make_config(data_dir, steps=2), lambda progress: None).run()
+    Trainer(make_config(data_dir, steps=2)).run()
     state = data_dir / "run" / "resume.pth"
     state.write_bytes(state.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match=r"resume\.pth: truncated or damaged"):
-        Trainer(make_config(data_dir, steps=2), lambda progress: None)
+        Trainer(make_config(data_dir, steps=2))
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(data_dir):
-    trainer = Trainer(make_config(data_dir), lambda progress: None)
+    trainer = Trainer(make_config(data_dir))
     with torch.no_grad():
         next(trainer.network.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 1: the loss is not a number"):
@@ -143,8 +143,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run(data_dir):
 def test_swapped_masks_are_put_right_in_training_alone(data_dir):
     (data_dir / "swapped.txt").write_text("1\n")
     config = make_config(data_dir, data={"swap_left_right": data_dir / "swapped.txt"})
-    trainer = Trainer(config, lambda progress: None)
-    plain = Trainer(make_config(data_dir, output=data_dir / "other"), lambda progress: None)
+    trainer = Trainer(config)
+    plain = Trainer(make_config(data_dir, output=data_dir / "other"))
     swap = {0: 0, 1: 2, 2: 1}
     for index in range(6):
         _, got = trainer.train_set._read(trainer.train_set.pairs[index])
@@ -155,8 +155,8 @@ def test_swapped_masks_are_put_right_in_training_alone(data_dir):
 
 
 def test_validation_sees_the_contract_and_cached_data_are_the_same(data_dir):
-    trainer = Trainer(make_config(data_dir, data={"cache": True}), lambda progress: None)
-    uncached = Trainer(make_config(data_dir, output=data_dir / "other"), lambda progress: None)
+    trainer = Trainer(make_config(data_dir, data={"cache": True}))
+    uncached = Trainer(make_config(data_dir, output=data_dir / "other"))
     for cached_set, plain_set, key in (
         (trainer.val_set, uncached.val_set, 0),
         (trainer.train_set, uncached.train_set, (17, 3)),
@@ -190,7 +190,7 @@ def test_impossible_runs_are_refused_before_they_start(data_dir, changes, error,
     for section, values in changes.items():
         tree[section] |= values
     with pytest.raises(error, match=text):
-        Trainer(TrainConfig.model_validate(tree), lambda progress: None)
+        Trainer(TrainConfig.model_validate(tree))
     assert not (data_dir / "run").exists()
 
 
@@ -198,7 +198,7 @@ def test_labels_out_of_range_name_the_file(data_dir):
     mask = np.full((64, 64), 7, np.uint8)
     cv2.imwrite(str(data_dir / "train" / "masks" / "3.png"), mask)
     with pytest.raises(ImageError, match=r"3\.png: the mask holds 7"):
-        Trainer(make_config(data_dir, steps=3), lambda progress: None).run()
+        Trainer(make_config(data_dir, steps=3)).run()
 
 
 def test_the_command_trains_and_resumes_to_nothing_left(data_dir):

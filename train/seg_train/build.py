@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from torch import nn
 
-from seg_core.config.schema import ModelSection, PreprocessSection, TrainConfig
+from seg_core.config.schema import ModelSection, PreprocessSection, SolverSection, TrainConfig
 from seg_core.errors import ConfigError
 from seg_core.label_sets import load_labels
 from seg_core.labels import LabelSet
@@ -22,6 +23,7 @@ from seg_train.evaluate import EvaluationSet
 from seg_train.loader import TrainingSet
 from seg_train.optim import build_average, build_optimizer, build_schedule
 from seg_train.pair_source import Places, open_source, read_stems, shared_paths
+from seg_train.parallel import Workers
 from seg_train.priors import PriorMaker
 from seg_train.reading_bar import reading_bar
 from seg_train.state import RunState
@@ -85,6 +87,24 @@ def build_network(spec: ModelSpec, preprocess: PreprocessSpec, device: torch.dev
     return network.to(device)
 
 
+def check_crop(network: SegmentationModel, config: TrainConfig) -> None:
+    """Raise ConfigError when `network` cannot take what training shows it."""
+    if config.augment.crop_hw is not None:
+        try:
+            network.check_size(config.augment.crop_hw)
+        except ConfigError as error:
+            raise ConfigError(f"augment.crop_hw (INPUT.CROP): {error}") from None
+
+
+def synchronised(network: SegmentationModel, options: SolverSection, workers: Workers) -> SegmentationModel:
+    """Return `network`, with `sync_bn` its BatchNorm over the batches of all processes; the weights stay the same."""
+    if not (options.sync_bn and workers.is_parallel):
+        return network
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    assert isinstance(converted, SegmentationModel)
+    return converted
+
+
 def build_datasets(
     config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSet
 ) -> tuple[PairDataset, PairDataset]:
@@ -111,8 +131,10 @@ def build_datasets(
 
 
 def check_classes(labels: LabelSet, *datasets: TrainingSet | EvaluationSet) -> None:
-    """Raise ConfigError when a data set that was brought along has other classes than the configuration."""
+    """Raise ConfigError when a data set that was brought along is empty or has other classes than the configuration."""
     for dataset in datasets:
+        if len(dataset) == 0:
+            raise ConfigError(f"{type(dataset).__name__}: is empty; training and validation need a picture at least")
         if dataset.labels.names != labels.names or dataset.labels.ignore_index != labels.ignore_index:
             raise ConfigError(
                 f"{type(dataset).__name__}: its classes are {', '.join(dataset.labels.names)}, but data.labels and "

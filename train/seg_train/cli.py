@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,11 @@ Examples:
   seg-train --config configs/face_ddrnet23_slim_256.yaml -o data.train=DATA/train -o data.val=DATA/val
   seg-train --config my.yaml -o solver.steps=2000 -o solver.batch_size=16 -o output=runs/short
 \b
-A run that stopped goes on where its last save left it when the same command is given again."""
+A run that stopped goes on where its last save left it when the same command is given again.
+
+\b
+Several GPUs of one machine:
+  torchrun --nproc-per-node 2 --no-python seg-train --config my.yaml"""
 
 
 @click.command(cls=SegCommand, epilog=EPILOG)
@@ -45,9 +50,12 @@ def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, 
     from seg_core.config.loader import read_train_config
 
     loaded = read_train_config(config_path, overrides)
-    for note in loaded.notes:
-        click.echo(f"note: {note}", err=True)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        for note in loaded.notes:
+            click.echo(f"note: {note}", err=True)
     result = _train(loaded.config, restart)
+    if result is None:
+        return
     if as_json:
         click.echo(json.dumps({"best": str(result.best), "miou": result.best_miou, "steps": result.steps}))
         return
@@ -55,22 +63,23 @@ def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, 
     click.echo(f"next:  seg-export {result.best} --target all\n       seg-eval {result.best} --data DIR")
 
 
-def _train(config: TrainConfig, restart: bool) -> TrainResult:
+def _train(config: TrainConfig, restart: bool) -> TrainResult | None:
+    """Return what the run reached, None in a process that is not the one to tell of it."""
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
         raise MissingDependencyError("torch", "training", "segproof[train]") from None
     from seg_train.engine import Trainer
-    from seg_train.events import Listener, compose
     from seg_train.listeners import open_listeners
     from seg_train.parallel import workers
     from seg_train.tensorboard_log import require_tensorboard
 
     if config.tensorboard:
         require_tensorboard()  # before data and network are built, which takes a while
-    listeners: list[Listener] = []  # filled when the trainer has found the labels that they show
     with workers(config.device) as place:
-        trainer = Trainer(config, compose(listeners), restart, place)
+        trainer = Trainer(config, restart, place)
+        if not place.is_main:
+            trainer.run()
+            return None
         with open_listeners(config, trainer.labels) as listener:
-            listeners.append(listener)
-            return trainer.run()
+            return trainer.run(listener)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
 from seg_train import build
+from seg_train.checked_items import Batch
 from seg_train.distill import build_distiller
 from seg_train.evaluate import EvaluationSet, evaluate
 from seg_train.events import EndEvent, EvaluationEvent, Event, Listener, StartEvent, StepEvent
 from seg_train.graph import TrainingGraph
-from seg_train.loader import Batch, TrainingSet, build_train_loader, prefetch
+from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
 from seg_train.parallel import Workers, build_device
 from seg_train.run_files import RunFiles
@@ -47,7 +49,6 @@ class Trainer:
     def __init__(
         self,
         config: TrainConfig,
-        listener: Listener,
         restart: bool = False,
         workers: Workers | None = None,
         train_set: TrainingSet | None = None,
@@ -65,6 +66,7 @@ class Trainer:
         self.labels: LabelSet = build.build_labels(config.data.labels, config.data.merge)
         self.model_spec, self.preprocess = build.build_specs(config, self.labels)
         network = build.build_network(build.training_spec(self.model_spec), self.preprocess, self.workers.device)
+        build.check_crop(network, config)
         self.warm_start = build.load_weights(network, config.model)
         if train_set is None or val_set is None:
             built = build.build_datasets(config, self.preprocess, self.labels)
@@ -74,13 +76,14 @@ class Trainer:
         share = config.solver.batch_size * config.solver.accumulate * self.workers.world_size
         self.iterations = max(1, len(train_set) // share)
         self.steps = config.solver.steps if config.solver.epochs is None else config.solver.epochs * self.iterations
-        self._build_graph(network)
+        self._build_graph(build.synchronised(network, config.solver, self.workers))
         images = len(train_set), len(val_set)
         self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, images)
         self.files.open(self.state, restart, self.workers.is_main)
-        self._listener = listener
+        self._listener: Listener | None = None
         self._matrix: ConfusionMatrix | None = None
-        self._sums: Tensor | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
 
     def _build_graph(self, network: SegmentationModel) -> None:
         config, workers = self.config, self.workers
@@ -97,30 +100,50 @@ class Trainer:
         assert isinstance(network, SegmentationModel)
         return network
 
-    def run(self) -> TrainResult:
-        """Train to the configured step, evaluating and saving on the way; raises TrainingError on a non-finite loss."""
-        config, state = self.config, self.state
+    def run(self, listener: Listener | None = None) -> TrainResult:
+        """Train to the configured step, evaluating and saving on the way, and tell `listener` of the main process.
+
+        Raises TrainingError on a non-finite loss or a lack of GPU memory, SegError for a file that cannot be used.
+        """
+        self._listener = listener
         began = time.perf_counter()
         self._tell_start()
+        try:
+            self._train()
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
+                "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
+            ) from None
+        finally:
+            self.stepper.close()
+        best = self.state.best_miou
+        self._tell(EndEvent(best, self.files.best, time.perf_counter() - began, self.stepper.skipped))
+        return TrainResult(self.files.best, best, self.state.step)
+
+    def _train(self) -> None:
+        config, state = self.config, self.state
+        eval_every = self.iterations if config.eval_every == "epoch" else config.eval_every
+        save_every = self.iterations if config.save_every == "epoch" else config.save_every
         self.network.train()
         batches = self._batches()
         clock = _Clock(state.step)
         while state.step < self.steps:
             losses = self.stepper.step(clock.timed(batches))
-            self._add(losses)
+            if not self.stepper.left_out:
+                self._add(losses)
             last = state.step == self.steps
             if state.step % config.log_every == 0 or last:
                 self._report(losses, clock)
             if state.step % self.iterations == 0:
+                self._collect()
                 state.averages.reset()
-            if state.step % config.eval_every == 0 or last:
+            if state.step % eval_every == 0 or last:
                 self._evaluate()
                 clock.restart(state.step)
-            if state.step % config.save_every == 0 or last:
+            if state.step % save_every == 0 or last:
                 self._save_last()
                 clock.restart(state.step)
-        self._tell(EndEvent(state.best_miou, self.files.best, time.perf_counter() - began))
-        return TrainResult(self.files.best, state.best_miou, state.step)
 
     def _batches(self) -> Iterator[Batch]:
         solver, workers = self.config.solver, self.workers
@@ -138,18 +161,29 @@ class Trainer:
 
     def _add(self, losses: dict[str, Tensor]) -> None:
         """Add up the losses on the device: looking at them would make every step wait for the one before."""
-        values = torch.stack([value.float() for value in losses.values()])
-        self._sums = values if self._sums is None else self._sums + values
+        values = list(losses.values())
+        if not self._sums:
+            self._sums = {name: torch.zeros_like(value) for name, value in losses.items()}
+        torch._foreach_add_(list(self._sums.values()), values)
+        self._summed += 1
+
+    def _collect(self) -> None:
+        """Look at the losses since the last look: their mean over all processes joins the averages of the epoch."""
+        if not self._summed:
+            return
+        sums, steps = torch.stack(list(self._sums.values())), self._summed
+        self.workers.average([sums])
+        means = dict(zip(self._sums, (sums / steps).tolist(), strict=True))
+        self._sums, self._summed = {}, 0
+        self._check_finite(means)
+        self.state.averages.update(means, steps)
 
     def _report(self, losses: dict[str, Tensor], clock: _Clock) -> None:
         state, workers = self.state, self.workers
         steps, step_ms, data_ms = clock.lap(state.step)
-        assert self._sums is not None
-        means = dict(zip(losses, workers.average(self._sums / steps).tolist(), strict=True))
-        self._sums = None
-        self._check_finite(means)
+        self._collect()
         values = {name: float(value) for name, value in losses.items()}
-        state.averages.update({**means, "step_ms": step_ms, "data_ms": data_ms}, steps)
+        state.averages.update({"step_ms": step_ms, "data_ms": data_ms}, steps)
         averages = state.averages.values()
         step_ms_average, data_ms_average = averages.pop("step_ms"), averages.pop("data_ms")
         epoch, iteration = divmod(state.step - 1, self.iterations)
@@ -170,12 +204,15 @@ class Trainer:
                 data_ms_average=data_ms_average,
                 max_memory_mb=torch.cuda.max_memory_allocated(workers.device) / 2**20 if cuda else 0.0,
                 eta_s=1e-3 * step_ms_average * (self.steps - state.step),
+                skipped=self.stepper.skipped,
             )
         )
 
     def _check_finite(self, losses: dict[str, float]) -> None:
         """Refuse to go on after a step whose loss was no number; the sums since the last look remember it."""
-        if self.config.solver.on_nan == "skip" or losses["loss"] - losses["loss"] == 0:
+        # Under fp16 gradients overflow as a matter of course, and the scaler leaves such a step out.
+        told = ("loss",) if self.state.scaler.is_enabled() else ("loss", "grad_norm")
+        if all(math.isfinite(losses.get(name, 0.0)) for name in told):
             return
         shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
         raise TrainingError(
@@ -186,6 +223,7 @@ class Trainer:
 
     def _evaluate(self) -> None:
         state = self.state
+        self._settle()
         average = state.average.module
         assert isinstance(average, SegmentationModel)
         began = time.perf_counter()
@@ -201,11 +239,25 @@ class Trainer:
         self._tell(EvaluationEvent(epoch, state.step, self.steps, matrix, before, improved, samples, seconds))
 
     def _save_last(self) -> None:
-        if self._sums is not None:  # a state is saved that is known to be good
-            self._check_finite({"loss": float(self._sums[0])})
+        self._settle()
         if self.workers.is_main:
             self.files.save_last(self.state, self._matrix)
         self.workers.barrier()
+
+    def _settle(self) -> None:
+        """Make the state one that may be kept: known to be good, and the same in all processes.
+
+        BatchNorm's statistics are those of a process's own pictures; their mean is what is evaluated and saved.
+        """
+        self._collect()
+        modules = (self.state.model, self.state.average)
+        self.workers.average([b for module in modules for b in module.buffers() if b.is_floating_point()])
+        values = [t for module in modules for t in module.state_dict().values() if t.is_floating_point()]
+        if not bool(torch.stack(torch._foreach_norm(values)).isfinite().all()):
+            raise TrainingError(
+                f"step {self.state.step}: weights are no longer numbers; the last good state is in "
+                f"{self.files.directory}; lower solver.lr, set solver.grad_clip or use solver.precision=bf16"
+            )
 
     def _tell_start(self) -> None:
         self._tell(
@@ -224,7 +276,8 @@ class Trainer:
     def _tell(self, event: Event) -> None:
         if self.workers.is_main:
             self.files.history(event)
-            self._listener(event)
+            if self._listener is not None:
+                self._listener(event)
 
 
 class _Clock:

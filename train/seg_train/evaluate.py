@@ -13,6 +13,7 @@ from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
 from seg_core.spec import PreprocessSpec
+from seg_train.checked_items import CheckedItems, collate, received
 from seg_train.events import Sample
 from seg_train.graph import Normalise
 from seg_train.parallel import Workers
@@ -54,7 +55,7 @@ def evaluate(
 
     The model is left in its own mode. Predictions and masks are compared at the network's input size, logits of a
     smaller size enlarged bilinearly first; this is what `seg-eval --at network` measures. Processes share the work,
-    and each gets the whole matrix.
+    and each gets the whole matrix. Raises ImageError for a pair that cannot be read.
     """
     matrix = ConfusionMatrix(dataset.labels.num_classes, dataset.labels.ignore_index)
     normalise = Normalise(preprocess).to(workers.device)
@@ -62,7 +63,8 @@ def evaluate(
     training = model.training
     model.eval()
     share = _Share(len(dataset), workers)
-    for images, targets in DataLoader(dataset, batch_size=batch_size, sampler=share):  # type: ignore[arg-type]
+    loader = DataLoader(CheckedItems(dataset), batch_size=batch_size, sampler=share, collate_fn=collate)
+    for images, targets in received(loader):
         logits = model(normalise(images.to(workers.device, non_blocking=True))).float()
         if logits.shape[-2:] != targets.shape[-2:]:
             logits = torch.nn.functional.interpolate(logits, targets.shape[-2:], mode="bilinear", align_corners=False)

@@ -46,7 +46,8 @@ class StepEvent:
 
     `losses` are those of this step and `averages` their running averages in the same epoch, by the same names.
     `step_ms` is the time of a step and `data_ms` the part of it spent waiting for data; `eta_s` is the time left.
-    `max_memory_mb` is the peak of the accelerator's memory in MiB, 0 where there is none.
+    `max_memory_mb` is the peak of the accelerator's memory in MiB, 0 where there is none. `skipped` counts the steps
+    since the start that were left out for a loss that is not a number.
     """
 
     epoch: int
@@ -63,6 +64,7 @@ class StepEvent:
     data_ms_average: float
     max_memory_mb: float
     eta_s: float
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,15 @@ class EvaluationEvent:
 
 @dataclass(frozen=True)
 class EndEvent:
-    """The run took its last step: the best validation mIoU, the checkpoint that has it, seconds since the start."""
+    """The run took its last step: the best validation mIoU, the checkpoint that has it, seconds since the start.
+
+    `skipped` counts the steps since then that were left out for a loss that is not a number.
+    """
 
     best_miou: float
     best_path: Path
     seconds: float
+    skipped: int = 0
 
 
 Event: TypeAlias = StepEvent | EvaluationEvent | StartEvent | EndEvent

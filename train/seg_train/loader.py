@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader, Sampler
 
 from seg_core.labels import LabelSet
 from seg_train.allocation import keep_freed_memory
+from seg_train.checked_items import Batch, CheckedItems, Failure, collate, received
 from seg_train.data import Draw
-
-Batch = tuple[Tensor, Tensor]
 
 
 class TrainingSet(Protocol):
@@ -77,16 +76,17 @@ def build_train_loader(
     pin_memory: bool = False,
     rank: int = 0,
     world_size: int = 1,
-) -> DataLoader[Batch]:
-    """Return this process's batches from `start_batch` up to `batches`."""
+) -> DataLoader[Batch | Failure]:
+    """Return this process's batches from `start_batch` up to `batches`, for `prefetch`."""
     share = batch_size * world_size
     sampler = StreamSampler(
         len(dataset), batches * share, start_batch * share, dataset.seed, batch_size, rank, world_size
     )
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # a Protocol: whatever has length and items will do
+        CheckedItems(dataset),
         batch_size=batch_size,
         sampler=sampler,
+        collate_fn=collate,
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
@@ -95,15 +95,18 @@ def build_train_loader(
     )
 
 
-def prefetch(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Yield `batches` on `device`; on a GPU each is copied, beside the computation, while the one before is used."""
+def prefetch(batches: Iterable[Batch | Failure], device: torch.device) -> Iterator[Batch]:
+    """Yield `batches` on `device`; on a GPU each is copied, beside the computation, while the one before is used.
+
+    Raises SegError for an item that could not be read, or when a loading process has died.
+    """
     if device.type != "cuda":
-        for image, target in batches:
+        for image, target in received(batches):
             yield image.to(device), target.to(device)
         return
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     ready: Batch | None = None
-    for image, target in batches:
+    for image, target in received(batches):
         with torch.cuda.stream(stream):
             coming = image.to(device, non_blocking=True), target.to(device, non_blocking=True)
         if ready is not None:

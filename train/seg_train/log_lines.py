@@ -49,6 +49,7 @@ def format_step(event: StepEvent, now: datetime) -> str:
         f"time: {event.step_ms / 1e3:.4f} ({event.step_ms_average / 1e3:.4f})",
         f"data: {event.data_ms / 1e3:.4f} ({event.data_ms_average / 1e3:.4f})",
         f"max mem: {event.max_memory_mb:.0f}",
+        *([f"left out: {event.skipped}"] if event.skipped else []),
         f"@{now:%Y-%m-%d %H:%M:%S}",
     )
     return "  ".join(parts)
@@ -143,7 +144,8 @@ def _format_start(event: StartEvent) -> str:
 
 def _format_end(event: EndEvent) -> str:
     took = timedelta(seconds=round(event.seconds))
-    return f"done in {took}: best mIoU {event.best_miou:.4f} in {event.best_path}"
+    left_out = f", {event.skipped} steps left out" if event.skipped else ""
+    return f"done in {took}{left_out}: best mIoU {event.best_miou:.4f} in {event.best_path}"
 
 
 def _format_rate(rate: float) -> str:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 
-from seg_core.errors import ConfigError
+from seg_core.errors import ConfigError, SegError
 from seg_core.metrics import ConfusionMatrix
+
+#: Key of the group's store that counts the processes which met an error.
+_FAILED = "segproof/failed"
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,30 @@ class Workers:
             matrix.counts[...] = counts.cpu().numpy().astype(np.int64)
         return matrix
 
-    def average(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the mean of `values` over all processes."""
-        if self.is_parallel:
-            dist.all_reduce(values)
-            values /= self.world_size
-        return values
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace `tensors`, floats of one dtype, by their means over all processes, in one exchange.
+
+        The device is asked for no value, so that it can be recorded.
+        """
+        if not self.is_parallel or not tensors:
+            return
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        ends = list(itertools.accumulate(tensor.numel() for tensor in tensors))
+        parts = flat.tensor_split(ends[:-1])
+        with torch.no_grad():
+            torch._foreach_copy_(
+                list(tensors), [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+            )
+
+    def agree(self, fine: bool) -> bool:
+        """Return whether all processes say `fine`: what one leaves out all have to leave out."""
+        if not self.is_parallel:
+            return fine
+        votes = torch.tensor(int(fine), device=self.device)
+        dist.all_reduce(votes, dist.ReduceOp.MIN)
+        return bool(votes)
 
     def barrier(self) -> None:
         """Wait until every process is here."""
@@ -59,31 +84,39 @@ def workers(device: str) -> Iterator[Workers]:
     """Give this process its place, joining the group that `torchrun` describes in the environment.
 
     `device` is "auto", "cpu" or "cuda". Processes talk by NCCL on GPUs and by gloo on CPUs. Raises ConfigError when
-    CUDA is asked for and missing, or there are more processes than GPUs.
+    CUDA is asked for and missing, or there are more processes than GPUs. An error of one process ends all: the first
+    to meet one raises it, the others leave by SystemExit without a word.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = build_device(device)
     if world_size == 1:
-        yield Workers(0, 1, chosen)
+        yield Workers(0, 1, build_device(device))
         return
-    rank, local_rank = int(os.environ["RANK"]), int(os.environ.get("LOCAL_RANK", "0"))
-    if chosen.type == "cuda":
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f"{local_rank + 1} processes on this machine but {torch.cuda.device_count()} GPU(s); "
-                "start torchrun with --nproc-per-node no larger than that"
-            )
-        chosen = torch.device("cuda", local_rank)
-        torch.cuda.set_device(chosen)
-    cuda = chosen.type == "cuda"
-    dist.init_process_group(
-        "nccl" if cuda else "gloo", rank=rank, world_size=world_size, device_id=chosen if cuda else None
-    )
-    yield Workers(rank, world_size, chosen)
-    # Not after an error: the others may wait for this process for ever, and torchrun ends them when it dies.
-    if cuda:
-        torch.cuda.synchronize(chosen)
-    dist.barrier()
+    rank = int(os.environ["RANK"])
+    store, _, _ = next(rendezvous("env://", rank, world_size))
+    try:
+        chosen = _own_device(build_device(device))
+        cuda = chosen.type == "cuda"
+        dist.init_process_group(
+            "nccl" if cuda else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            device_id=chosen if cuda else None,
+        )
+        yield Workers(rank, world_size, chosen)
+        # Not after an error: the others may wait for this process for ever, and torchrun ends them when it dies.
+        if cuda:
+            torch.cuda.synchronize(chosen)
+        dist.barrier()
+    except (Exception, KeyboardInterrupt) as error:
+        if not _is_first(store):
+            raise SystemExit(1) from None
+        if _is_lost_connection(error):
+            raise SegError(
+                f"rank {rank}: another of the {world_size} processes has died; look above for its last words, and "
+                "for a lack of memory; the same command resumes the run"
+            ) from None
+        raise
     dist.destroy_process_group()
 
 
@@ -94,3 +127,30 @@ def build_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device: 'cuda' was asked for but torch sees no CUDA device; use device=cpu or device=auto")
     return torch.device(name)
+
+
+def _own_device(device: torch.device) -> torch.device:
+    """Return the GPU of this process among those of its machine."""
+    if device.type != "cuda":
+        return device
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if local_rank >= torch.cuda.device_count():
+        raise ConfigError(
+            f"{local_rank + 1} processes on this machine but {torch.cuda.device_count()} GPU(s); "
+            "start torchrun with --nproc-per-node no larger than that"
+        )
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _is_first(store: Store) -> bool:
+    """Whether no other process has met an error before; one whose store is gone is not the first to end."""
+    try:
+        return int(store.add(_FAILED, 1)) == 1
+    except RuntimeError:
+        return False
+
+
+def _is_lost_connection(error: BaseException) -> bool:
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

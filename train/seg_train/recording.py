@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seg_train.average import MovingAverage
-from seg_train.loader import Batch
+from seg_train.checked_items import Batch
 from seg_train.state import RunState
 
 #: Steps that are taken as they come before the recording: kernels get chosen and memory allocated in them.
@@ -52,6 +52,14 @@ class Recording:
         assert self._graph is not None
         self._graph.replay()
         return self._losses
+
+    def release(self) -> None:
+        """Free the recording; NCCL waits for ever to leave a group that a recording still speaks to."""
+        if self._graph is not None:
+            torch.cuda.synchronize()
+            self._graph.reset()
+        self._graph, self._batches, self._losses = None, [], {}
+        self._taken = 0
 
     def _prepare(self, device: torch.device) -> None:
         """Put what a recording would otherwise freeze as numbers into tensors."""

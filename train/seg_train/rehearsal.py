@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from seg_core.config.schema import TrainConfig
-from seg_core.errors import ConfigError, SegError
+from seg_core.errors import SegError
 from seg_core.labels import LabelSet
-from seg_core.models import SegmentationModel
 from seg_core.spec import PreprocessSpec
 from seg_train import build
 from seg_train.distill import build_distiller
@@ -60,7 +59,7 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     labels = build.build_labels(config.data.labels, config.data.merge)
     spec, preprocess = build.build_specs(config, labels)
     network = build.build_network(build.training_spec(spec), preprocess, device)
-    _check_crop(network, config)
+    build.check_crop(network, config)
     result = Rehearsal(
         device.type, spec.name, labels.names, sum(parameter.numel() for parameter in network.parameters())
     )
@@ -119,14 +118,6 @@ def _take_steps(
         raise SegError(
             f"the loss of one batch is not a number ({result.losses}); lower solver.lr or use precision fp32"
         )
-
-
-def _check_crop(network: SegmentationModel, config: TrainConfig) -> None:
-    if config.augment.crop_hw is not None:
-        try:
-            network.check_size(config.augment.crop_hw)
-        except ConfigError as error:
-            raise ConfigError(f"augment.crop_hw (INPUT.CROP): {error}") from None
 
 
 def _draw_batch(config: TrainConfig, preprocess: PreprocessSpec, labels: LabelSet) -> Batch:

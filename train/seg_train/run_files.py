@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from seg_core.atomic import remove_drafts
 from seg_core.config.schema import TrainConfig
 from seg_core.errors import SegError
 from seg_core.labels import LabelSet
@@ -58,6 +59,7 @@ class RunFiles:
                 raise SegError(
                     f"{self.directory}: the output directory cannot be made ({error.strerror}); set another `output`"
                 ) from None
+            remove_drafts(self.directory)  # of a process that was killed while it wrote
         resume = self.directory / "resume.pth"
         if resume.exists() and not restart:
             load_state(resume, state, self._fingerprint)

@@ -14,8 +14,9 @@ import torch
 
 from seg_core.config.schema import SolverSection, TrainConfig
 from seg_train import build
+from seg_train.checked_items import Batch
 from seg_train.graph import TrainingGraph
-from seg_train.loader import Batch, TrainingSet, build_train_loader, prefetch
+from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
 from seg_train.parallel import Workers
 from seg_train.stepper import Stepper, set_determinism

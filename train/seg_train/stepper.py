@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
 
 from seg_core.config.schema import SolverSection
 from seg_core.errors import ConfigError, SegError
 from seg_train.average import MovingAverage
+from seg_train.checked_items import Batch
 from seg_train.graph import TrainingGraph
-from seg_train.loader import Batch
 from seg_train.parallel import Workers
 from seg_train.recording import Losses, Recording, lerp_average
 from seg_train.state import RunState
@@ -53,6 +52,7 @@ class Stepper:
         self.options = options
         self.device = workers.device
         self.skipped = 0
+        self.left_out = False
         self._skipped_in_a_row = 0
         self._workers = workers
         self._records = options.compile == "cuda_graphs" and self.device.type == "cuda"
@@ -60,12 +60,15 @@ class Stepper:
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
         self._module = self._wrap(graph)
         self._recording = Recording(state, self._on_device) if self._records else None
+        # A first step that is left out, or that fp16 overflows in, leaves the optimiser unmoved: torch warns of that.
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
 
     def step(self, batches: Iterator[Batch]) -> Losses:
         """Take one step over the next `accumulate` batches; return the losses, averaged over them, and "grad_norm".
 
-        What is returned may be overwritten by the next step. Raises StopIteration when the batches end,
-        TrainingError after too many steps without a finite loss.
+        What is returned may be overwritten by the next step. With `on_nan` "skip" `left_out` tells whether this step
+        moved nothing, and `skipped` counts such steps. Raises StopIteration when the batches end, TrainingError after
+        too many steps without a finite loss.
         """
         options, state = self.options, self.state
         if options.deterministic:  # a resumed run draws what the unbroken one would have, without any state to keep
@@ -81,11 +84,15 @@ class Stepper:
         state.step += 1
         return losses
 
+    def close(self) -> None:
+        """Free what the device holds for the steps; call it before the processes part."""
+        if self._recording is not None:
+            self._recording.release()
+
     def _on_device(self, batches: Sequence[Batch], weight: Tensor) -> Losses:
         """Do everything of a step without asking the device for any value, so that it can be recorded."""
         losses = self._gradients(batches)
-        if self._workers.is_parallel:
-            self._average_gradients()
+        self._workers.average([p.grad for p in self._parameters if p.grad is not None])
         self._clip(losses)
         self.state.optimizer.step()
         assert isinstance(self.state.average, MovingAverage)
@@ -95,12 +102,14 @@ class Stepper:
 
     def _eagerly(self, batches: Sequence[Batch]) -> Losses:
         state = self.state
-        kept = [buffer.clone() for buffer in state.model.buffers()] if self.options.on_nan == "skip" else None
+        skips = self.options.on_nan == "skip"
+        kept = [buffer.clone() for buffer in state.model.buffers()] if skips else []
         losses = self._gradients(batches)
-        if self.options.grad_clip is not None:
+        if self.options.grad_clip is not None or skips:
             state.scaler.unscale_(state.optimizer)
         self._clip(losses)
-        if kept is not None and not self._is_finite(losses):
+        self.left_out = skips and not self._workers.agree(self._is_finite(losses))
+        if self.left_out:
             self._leave_out(kept)
         else:
             self._skipped_in_a_row = 0
@@ -126,18 +135,13 @@ class Stepper:
                 summed[name] = summed[name] + share if name in summed else share
         return summed
 
-    def _average_gradients(self) -> None:
-        """Average the gradients over all processes in one exchange: small networks have nothing to overlap it with."""
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
-        flat = _flatten_dense_tensors(gradients)
-        dist.all_reduce(flat)
-        flat /= self._workers.world_size
-        torch._foreach_copy_(gradients, list(_unflatten_dense_tensors(flat, gradients)))
-
     def _clip(self, losses: Losses) -> None:
-        if self.options.grad_clip is not None:
-            norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.options.grad_clip, foreach=True)
-            losses["grad_norm"] = norm.detach()
+        limit = self.options.grad_clip
+        if limit is not None:
+            losses["grad_norm"] = nn.utils.clip_grad_norm_(self._parameters, limit, foreach=True).detach()
+        elif self.options.on_nan == "skip":  # a finite loss may have gradients that are not
+            gradients = [p.grad for p in self._parameters if p.grad is not None]
+            losses["grad_norm"] = nn.utils.get_total_norm(gradients, foreach=True).detach()
 
     def _is_finite(self, losses: Losses) -> bool:
         # Under fp16 the scaler meets overflowing gradients as a matter of course: the loss alone decides there.
@@ -145,7 +149,9 @@ class Stepper:
         return bool(torch.stack([losses[name].float() for name in names]).isfinite().all())
 
     def _leave_out(self, kept: Sequence[Tensor]) -> None:
-        """Undo what the forward pass did to BatchNorm's statistics, and count."""
+        """Undo what the forward pass did to BatchNorm's statistics, and count; nothing else has moved yet."""
+        if self.state.scaler.is_enabled():
+            self.state.scaler.update()  # as after any step whose gradients overflowed
         with torch.no_grad():
             for buffer, value in zip(self.state.model.buffers(), kept, strict=True):
                 buffer.copy_(value)

@@ -1,0 +1,105 @@
+"""Items of a data set on their way from a loading process: checked, and failures told as the one line they are.
+
+An exception that leaves a DataLoader's process arrives as that process's whole traceback. So failures travel as
+values, and are raised where the batches are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from seg_core.errors import ImageError, SegError
+from seg_core.labels import LabelSet
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Items(Protocol):
+    """What a data set has to have: items by a key of its own, image uint8 (h, w, C) and target uint8 (h, w)."""
+
+    labels: LabelSet
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What was raised instead of an item."""
+
+    message: str
+    is_image: bool
+
+    def error(self) -> SegError:
+        """Return it as the error that it was."""
+        return ImageError(self.message) if self.is_image else SegError(self.message)
+
+
+class CheckedItems(Dataset["Batch | Failure"]):
+    """The items of `items`, or a Failure where one cannot be read or has labels that are none."""
+
+    def __init__(self, items: Items) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, key: Any) -> Batch | Failure:
+        try:
+            image, target = self._items[key]
+        except SegError as error:
+            return Failure(str(error), isinstance(error, ImageError))
+        labels = self._items.labels
+        strange = target[(target >= labels.num_classes) & (target != labels.ignore_index)]
+        if strange.numel():
+            index = key[-1] if isinstance(key, tuple) else key
+            return Failure(
+                f"item {index} of {type(self._items).__name__}: the mask holds {int(strange[0])}, but labels are "
+                f"0 to {labels.num_classes - 1}, and {labels.ignore_index} where nothing is known; correct the mask",
+                is_image=True,
+            )
+        return image, target
+
+
+def collate(items: Sequence[Batch | Failure]) -> Batch | Failure:
+    """Stack items into a batch; the first Failure among them stands for all."""
+    taken: list[Batch] = []
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+        taken.append(item)
+    for image, target in taken:
+        if image.shape != taken[0][0].shape or target.shape != image.shape[:2]:
+            return Failure(
+                f"items of a batch differ in size: image {tuple(image.shape)} with mask {tuple(target.shape)} beside "
+                f"an image {tuple(taken[0][0].shape)}; the data set has to give all of them at one size",
+                is_image=True,
+            )
+    image, target = default_collate(taken)
+    return image, target
+
+
+def received(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
+    """Yield the batches; raises the SegError that stands in the place of one, or that a loading process has died."""
+    iterator = iter(batches)
+    while True:
+        try:
+            batch = next(iterator, None)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise SegError(
+                "data.workers: a process that loads pictures has died, as happens when memory or shared memory "
+                "(/dev/shm) is full; use fewer workers or data.cache=false"
+            ) from None
+        if batch is None:
+            return
+        if isinstance(batch, Failure):
+            raise batch.error()
+        yield batch
