@@ -34,13 +34,14 @@ def blocks(language):
 
 def commands():
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("seg-")]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(("seg-", "torchrun "))]
 
 
 def test_every_option_in_the_readme_exists():
     scripts = {entry.name: entry for entry in entry_points(group="console_scripts") if entry.name.startswith("seg-")}
-    assert {command[0] for command in commands()} == set(scripts)
-    for name, *arguments in commands():
+    direct = [command for command in commands() if command[0] != "torchrun"]
+    assert {command[0] for command in direct} == set(scripts)
+    for name, *arguments in direct:
         command = scripts[name].load()
         if isinstance(command, click.Group):
             command = command.commands[arguments[0]]
@@ -65,6 +66,20 @@ def make_data(directory):
             ):
                 (directory / split / folder).mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(directory / split / folder / f"{index}.png"), pixels)
+
+
+def make_part_masks(directory):
+    """Draw four faces in the layout of CelebAMask-HQ."""
+    for face in range(4):
+        rng = np.random.default_rng(face)
+        skin = np.zeros((32, 32, 3), np.uint8)
+        skin[8:24, 4:20] = 255
+        for path, pixels in (
+            (directory / "CelebA-HQ-img" / f"{face}.jpg", rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)),
+            (directory / "CelebAMask-HQ-mask-anno" / "0" / f"{face:05d}_skin.png", skin),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), pixels)
 
 
 def make_foreign_checkpoint(path):
@@ -102,17 +117,20 @@ def run_server(command, directory):
 @pytest.mark.timeout(600)
 def test_every_command_of_the_readme_does_what_it_says(tmp_path):
     make_data(tmp_path / "data")
+    make_part_masks(tmp_path / "CelebAMask-HQ")
     make_foreign_checkpoint(tmp_path / "79999_iter.pth")
     for name in ("mobile_demo", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     for command in commands():
         words = [word.replace(PLACEHOLDER, str(tmp_path / "data")) for word in command]
-        if words[0] == "seg-train":
+        if "seg-train" in words:
             words += [part for override in SHORTER_TRAINING for part in ("-o", override)]
         (run_server if words[0] == "seg-demo" else run)(words, tmp_path)
     for snippet in blocks("python"):
         run([sys.executable, "-c", snippet], tmp_path)
     made = {path.relative_to(tmp_path / "build").as_posix() for path in (tmp_path / "build").glob("*")}
     assert {"export", "latency.json", "obama.png", "carphone.mp4"} <= made
-    assert (tmp_path / "runs" / "face_ddrnet23_slim_256" / "best.pth").exists()
+    for run_name in ("face_ddrnet23_slim_256", "two"):
+        assert (tmp_path / "runs" / run_name / "best.pth").exists()
+    assert len(list((tmp_path / "faces").rglob("*.jpg"))) == 4
     assert (tmp_path / "build" / "export" / "report.html").exists()
