@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seg_core.errors import ArtifactError, ConfigError, SegError
-from seg_core.manifest import Manifest
+from seg_core.manifest import Manifest, hash_artifact
 
 #: Content types by suffix; browsers refuse modules and WebAssembly under any other.
 CONTENT_TYPES = {
@@ -80,9 +80,9 @@ def build_site(artifact: Path, manifest: Manifest, golden: str | None, web: Path
     site["/vectors.csv"] = _file(web.parent / "vectors" / "vectors.csv")
     runtime = _add_runtime(site, manifest.artifact.target, web / "node_modules")
     # The hash in the path makes another model another resource to every cache.
-    version = (manifest.artifact.sha256 or "unhashed")[:16]
+    version = (manifest.artifact.sha256 or hash_artifact(artifact))[:16]
     model = f"model/{version}/{artifact.name}"
-    site[f"/{model}"] = _file(artifact, immutable=manifest.artifact.sha256 is not None)
+    site[f"/{model}"] = _file(artifact, immutable=True)
     site[f"/{model}.json"] = Resource(".json", content=manifest.to_json().encode())
     if golden is not None:
         site[f"/model/{version}/golden.json"] = Resource(".json", content=golden.encode())

@@ -5,8 +5,8 @@ const CACHE = 'segproof-demo-1';
 /** How long the server may take where a kept copy could answer. */
 const PATIENCE_MS = 4000;
 
-/** What has a version or hash in its address. */
-const LARGE = /\/(vendor|model)\//;
+/** What has a version or hash in its address; manifests may be edited beside the same network. */
+const FIXED = /\/(vendor|model)\/.*(?<!\.json)$/;
 const SHELL = [
   './',
   'styles.css',
@@ -68,7 +68,7 @@ self.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== self.location.origin) return;
-  event.respondWith(LARGE.test(url.pathname) ? fromCache(request) : fromServer(request));
+  event.respondWith(FIXED.test(url.pathname) ? fromCache(request) : fromServer(request));
 });
 
 self.addEventListener('message', (event) => {
@@ -78,7 +78,8 @@ self.addEventListener('message', (event) => {
 /** @param {Request} request */
 async function fromCache(request) {
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(request.url);
+  // "reload" is how the page asks again for what did not have its hash.
+  const kept = request.cache === 'reload' ? undefined : await cache.match(request.url);
   if (kept) return kept;
   const response = await fetch(request);
   if (response.status === 200) await store(cache, request.url, response.clone());
@@ -116,6 +117,6 @@ async function store(cache, url, response) {
 async function dropOthers(prefixes) {
   const cache = await caches.open(CACHE);
   for (const { url } of await cache.keys()) {
-    if (LARGE.test(new URL(url).pathname) && !prefixes.some((prefix) => url.startsWith(prefix))) await cache.delete(url);
+    if (/\/(vendor|model)\//.test(new URL(url).pathname) && !prefixes.some((prefix) => url.startsWith(prefix))) await cache.delete(url);
   }
 }

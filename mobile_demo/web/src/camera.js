@@ -18,6 +18,10 @@ const REFUSALS = {
 
 /** A video that plays, from the camera or a file, and can be stopped for good. */
 export class LiveSource {
+  /** @type {WakeLockSentinel | null | undefined} */
+  #lock = null;
+  #stopped = false;
+
   /**
    * @param {HTMLVideoElement} video
    * @param {() => void} release
@@ -34,7 +38,15 @@ export class LiveSource {
     return this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && this.video.videoWidth > 0;
   }
 
+  /** Ask that the screen stays lit; a phone that saves its battery refuses, and its screen dims as ever. */
+  async keepAwake() {
+    this.#lock = await navigator.wakeLock?.request('screen').catch(() => null);
+    if (this.#stopped) await this.#lock?.release();
+  }
+
   stop() {
+    this.#stopped = true;
+    void this.#lock?.release();
     this.video.pause();
     this.release();
     this.video.srcObject = null;
@@ -101,6 +113,7 @@ async function play(source, name) {
     source.stop();
     throw new Error(`${name} cannot be played by this browser (${/** @type {Error} */ (error).message})`);
   }
+  void source.keepAwake();
   return source;
 }
 

@@ -82,8 +82,7 @@ export async function openEngine(demo, { backend = null, report = () => {} } = {
   const manifest = parseManifest(await fetchText(demo.manifest));
   const runtime = demo.runtimes[manifest.artifact.target];
   if (!runtime) throw new ManifestError(`${manifest.artifact.file}: no runtime for ${manifest.artifact.target} here`);
-  const bytes = await download(demo.model, manifest.artifact.bytes, report);
-  const verified = await verifyArtifact(manifest, bytes);
+  const { bytes, verified } = await fetchArtifact(demo.model, manifest, report);
   const vectors = await fetchText(demo.vectors);
   const golden = demo.golden ? await fetchGolden(demo.golden) : null;
   const backends = backend ? [backend] : await listBackends();
@@ -164,9 +163,9 @@ function absolute(url) {
   return new URL(url, document.baseURI).href;
 }
 
-/** @param {string} url */
-async function get(url) {
-  const response = await fetch(absolute(url));
+/** @param {string} url @param {RequestInit} [options] */
+async function get(url, options) {
+  const response = await fetch(absolute(url), options);
   if (!response.ok) throw new Error(`${url}: the server answered ${response.status} ${response.statusText}`);
   return response;
 }
@@ -184,12 +183,31 @@ async function fetchGolden(url) {
 
 /**
  * @param {string} url
+ * @param {Manifest} manifest
+ * @param {(text: string, share?: number) => void} report
+ */
+async function fetchArtifact(url, manifest, report) {
+  const size = manifest.artifact.bytes;
+  try {
+    const bytes = await download(url, size, report, 'default');
+    return { bytes, verified: await verifyArtifact(manifest, bytes) };
+  } catch (error) {
+    if (!(error instanceof ManifestError)) throw error;
+    // What was wrong once may have been kept by a cache; the server is asked again before anything is said.
+    const bytes = await download(url, size, report, 'reload');
+    return { bytes, verified: await verifyArtifact(manifest, bytes) };
+  }
+}
+
+/**
+ * @param {string} url
  * @param {number | null} size expected bytes
  * @param {(text: string, share?: number) => void} report
+ * @param {RequestCache} cache
  * @returns {Promise<ArrayBuffer>}
  */
-async function download(url, size, report) {
-  const response = await get(url);
+async function download(url, size, report, cache) {
+  const response = await get(url, { cache });
   const total = size ?? Number(response.headers.get('Content-Length'));
   if (!response.body || !total) return response.arrayBuffer();
   const megabytes = (total / 1e6).toFixed(1);
