@@ -10,6 +10,7 @@ from html import escape
 _WIDTH, _HEIGHT = 520, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 34, 40
 _MOST_POINTS = 400
+_LEGEND_ROW = 18
 
 Point = tuple[float, float]
 
@@ -35,13 +36,13 @@ def draw_curves(title: str, curves: Sequence[Curve], x_label: str = "step", floo
     low, high, y_step = _nice_range([y for _, y in everything] + ([] if floor is None else [floor]))
     left, right = min(x for x, _ in everything), max(x for x, _ in everything)
     plane = _Plane(left, right if right > left else left + 1, low, high)
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">']
+    legend, above = _draw_legend([curve.label for curve in curves])
+    parts = [f'<svg viewBox="0 {-above} {_WIDTH} {_HEIGHT + above}" role="img" aria-label="{escape(title)}">']
     parts += _draw_grid(plane, low, high, y_step)
     parts += _draw_x_axis(plane, left, right, x_label)
     for index, points in enumerate(thinned):
         parts += _draw_line(plane, points, index)
-    parts += _draw_legend([curve.label for curve in curves])
-    return "".join((*parts, "</svg>"))
+    return "".join((*parts, *legend, "</svg>"))
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,21 @@ def _draw_line(plane: _Plane, points: Sequence[Point], index: int) -> list[str]:
     return parts
 
 
-def _draw_legend(labels: Sequence[str]) -> list[str]:
-    parts, x = [], float(_LEFT)
-    for index, label in enumerate(labels):
-        parts.append(f'<line x1="{x:.0f}" x2="{x + 18:.0f}" y1="14" y2="14" class="curve curve-{index}"/>')
-        parts.append(f'<text x="{x + 24:.0f}" y="18" class="tick">{escape(label)}</text>')
-        x += 44 + 7.2 * len(label)
-    return parts
+def _draw_legend(labels: Sequence[str]) -> tuple[list[str], int]:
+    """Return the legend, in as many rows as it takes, and how far they reach above the picture."""
+    places, x, row = [], float(_LEFT), 0
+    for label in labels:
+        width = 44 + 7.2 * len(label)
+        if x + width > _WIDTH and x > _LEFT:
+            x, row = float(_LEFT), row + 1
+        places.append((x, row))
+        x += width
+    parts = []
+    for index, (label, (x, in_row)) in enumerate(zip(labels, places, strict=True)):
+        y = 14 - _LEGEND_ROW * (row - in_row)
+        parts.append(f'<line x1="{x:.0f}" x2="{x + 18:.0f}" y1="{y}" y2="{y}" class="curve curve-{index}"/>')
+        parts.append(f'<text x="{x + 24:.0f}" y="{y + 4}" class="tick">{escape(label)}</text>')
+    return parts, _LEGEND_ROW * row
 
 
 def _thin(points: Sequence[Point]) -> list[Point]:
