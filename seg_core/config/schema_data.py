@@ -21,7 +21,8 @@ class DataSection(Section):
     is left out and counted. `decode` "reduced" decodes a JPEG at half size or less where the drawn zoom shrinks it at
     least that far: faster, and smoother than what the contract's own resizing makes of it; pairs kept in memory
     are always whole. `cache` keeps the decoded pairs there, or with "masks" the masks alone: a quarter of the memory,
-    and decoding a mask takes about as long as decoding its JPEG.
+    and decoding a mask takes about as long as decoding its JPEG. `repeat_rare` shows training pictures with classes
+    that are in a smaller share f of the pictures more often, sqrt(repeat_rare / f) times a pass, rounded.
     """
 
     train: tuple[Path, ...]
@@ -34,6 +35,7 @@ class DataSection(Section):
     decode: Literal["full", "reduced"] = "full"
     workers: int = Field(default=4, ge=0)
     cache: bool | Literal["masks"] = True
+    repeat_rare: Fraction | None = None
 
     @model_validator(mode="before")
     @classmethod

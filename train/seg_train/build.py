@@ -26,6 +26,7 @@ from seg_train.pair_source import Places, open_source, read_stems, shared_paths
 from seg_train.parallel import Workers
 from seg_train.priors import PriorMaker
 from seg_train.reading_bar import reading_bar
+from seg_train.repeats import repeat_rare
 from seg_train.state import RunState
 from seg_train.warm_start import WarmStart, load_matching_weights
 
@@ -117,6 +118,8 @@ def build_datasets(
     train_reading = MaskReading(stored, data.merge, read_stems(data.swap_left_right))
     with reading_bar("reading the training set") as advance:
         train_source = open_source(train, train_reading, data.cache, advance)
+    if data.repeat_rare is not None:
+        train_source = repeat_rare(train_source, data.repeat_rare)
     with reading_bar("reading the validation set") as advance:
         val_source = open_source(val, MaskReading(stored, data.merge), data.cache, advance)
     train_set = PairDataset(
