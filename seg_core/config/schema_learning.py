@@ -91,7 +91,8 @@ class DistillSection(Section):
     through a 1×1 projection: `feature_distance` "cosine", or "mse" to standardised features. `teacher_size_hw` is the
     size at which teachers look; when null an image is resized as much as their contract differs from the
     student's. `flip` averages their answers with those on the mirrored image, at twice the cost. `stride` n compares
-    logits in the middles of cells of n × n pixels instead of at every pixel.
+    the enlarged logits at every n-th pixel along both axes: 2 costs a quarter and teaches the same; where n comes near
+    the student's output stride only the same points between its logits are ever compared, which teaches worse.
     """
 
     teacher: tuple[Path, ...] = ()

@@ -24,19 +24,28 @@ def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:
     return (1 - (source[:, None] - inputs[None, :]).abs()).clamp(min=0).to(like.dtype)
 
 
-def enlarge(features: Tensor, size_hw: tuple[int, int]) -> Tensor:
+def enlarge(features: Tensor, size_hw: tuple[int, int], stride: int = 1) -> Tensor:
     """Return `features` (N, C, h, w) at `size_hw`, bilinear with align_corners=False.
 
-    Equal to `F.interpolate` up to the rounding of the dtype, for larger and for smaller sizes.
+    Equal to `F.interpolate` up to the rounding of the dtype, for larger and for smaller sizes. With a `stride` only
+    every stride-th row and column of that is made, those of `grid_positions`.
     """
     height, width = features.shape[-2:]
-    if (height, width) == tuple(size_hw):
-        return features
+    rows, columns = (grid_positions(size, stride) for size in size_hw)
     if height != size_hw[0]:
-        features = torch.matmul(interpolation_matrix(height, size_hw[0], features), features)
+        features = torch.matmul(interpolation_matrix(height, size_hw[0], features)[rows], features)
+    elif stride > 1:
+        features = features[..., rows, :]
     if width != size_hw[1]:
-        features = torch.matmul(features, interpolation_matrix(width, size_hw[1], features).t())
+        features = torch.matmul(features, interpolation_matrix(width, size_hw[1], features)[columns].t())
+    elif stride > 1:
+        features = features[..., columns]
     return features
+
+
+def grid_positions(size: int, stride: int) -> slice:
+    """Return every `stride`-th position along an axis of `size`, those in the middle of their cells."""
+    return slice(min(stride, size) // 2, size, stride)
 
 
 def resize_bilinear(features: Tensor, size_hw: tuple[int, int], training: bool) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from seg_core.models import build_model
-from seg_core.models.resampling import enlarge, resize_bilinear
+from seg_core.models.resampling import enlarge, grid_positions, resize_bilinear
 from seg_core.spec import ModelSpec
 
 
@@ -59,3 +59,13 @@ def test_a_network_answers_alike_in_training_and_in_use():
     by_interpolation = network.eval()(image)
     assert by_matrices.shape == trained.shape
     assert (by_matrices - by_interpolation).abs().max() < 1e-4 * by_interpolation.abs().max()
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 8, 100])
+@pytest.mark.parametrize("size_in", [(8, 6), (64, 6), (64, 48)])
+def test_a_stride_makes_every_stride_th_row_and_column_of_the_enlarged_map(size_in, stride):
+    features = torch.randn(2, 3, *size_in, generator=torch.Generator().manual_seed(0))
+    rows, columns = (grid_positions(size, stride) for size in (64, 48))
+    expected = enlarge(features, (64, 48))[:, :, rows, columns]
+    assert expected.numel() > 0
+    torch.testing.assert_close(enlarge(features, (64, 48), stride), expected)

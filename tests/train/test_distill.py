@@ -262,6 +262,39 @@ def test_a_coarser_grid_is_an_estimate_of_all_pixels(saved, batch):
         torch.testing.assert_close(coarse, values[0], rtol=0.25, atol=0.0)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("stride", [1, 2, 3, 8])
+def test_a_student_whose_enlarged_logits_are_the_teachers_is_at_distance_0_at_every_stride(saved, batch, stride, flip):
+    """Coarse logits that interpolate to the teacher's answer are right, whatever they say at single points."""
+    image, target = batch
+    distiller = build(saved, build_model(SPEC), stride=stride, flip=flip, channel=1.0, temperature=1.0)
+    views, _ = distiller.teachers[0](image, (64, 64), False)
+    answer = torch.stack([view.log_softmax(1) for view in views]).logsumexp(0) if flip else views[0]
+    terms = distiller(image, {"main": answer}, None, target)
+    assert float(terms["distill_logits"]) == pytest.approx(0.0, abs=1e-5)
+    if not flip:
+        spec = replace(SPEC, options=SPEC.options | {"upsample": False})
+        coarse = build_network(replace(make_checkpoint(), model=spec))(image)
+        assert coarse.shape[-2:] == (8, 8)
+        terms = distiller(image, {"main": coarse}, None, target)
+        assert all(float(term.detach()) == pytest.approx(0.0, abs=1e-5) for term in terms.values())
+
+
+def test_every_second_pixel_teaches_what_all_of_them_do(saved, batch):
+    image, _ = batch
+    target = torch.zeros((2, 64, 64), dtype=torch.uint8)
+    gradients = {}
+    for stride in (1, 2):
+        logits = torch.randn((2, 3, 8, 8), generator=torch.Generator().manual_seed(4)).requires_grad_()
+        build(saved, build_model(SPEC), stride=stride)(image, {"main": logits}, None, target)[
+            "distill_logits"
+        ].backward()
+        gradients[stride] = logits.grad.flatten()
+    cosine = torch.nn.functional.cosine_similarity(gradients[1], gradients[2], dim=0)
+    assert float(cosine) > 0.99
+    assert float(gradients[2].norm() / gradients[1].norm()) == pytest.approx(1.0, abs=0.05)
+
+
 def test_logits_of_any_size_are_compared_at_that_of_the_image_or_at_the_stride(checkpoint, saved, batch):
     full, coarse = (build_network(replace(checkpoint, model=replace(SPEC, options=SPEC.options | {"upsample": up})))
                     for up in (True, False))  # fmt: skip
@@ -272,8 +305,11 @@ def test_logits_of_any_size_are_compared_at_that_of_the_image_or_at_the_stride(c
     torch.testing.assert_close(*[term["distill_logits"] for term in terms])
     image, target = batch
     with torch.no_grad():
-        found, wanted = coarse(image).log_softmax(1), build_network(checkpoint)(image)
-        wanted = nn.functional.interpolate(wanted, (8, 8), mode="bilinear").log_softmax(1)
+        found, wanted = coarse(image), build_network(checkpoint)(image)
+        found, wanted = (
+            nn.functional.interpolate(logits, (64, 64), mode="bilinear")[..., 2::4, 2::4].log_softmax(1)
+            for logits in (found, wanted)
+        )
         expected = (wanted.exp() * (wanted - found)).sum(1).mean()
-    (term,) = distill(build(saved, coarse, stride=8, temperature=1.0), coarse, image, target).values()
+    (term,) = distill(build(saved, coarse, stride=4, temperature=1.0), coarse, image, target).values()
     assert float(term.detach()) == pytest.approx(float(expected), rel=1e-4)

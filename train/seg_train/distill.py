@@ -16,7 +16,7 @@ from seg_core.errors import ConfigError
 from seg_core.labels import LabelSet
 from seg_core.models import SegmentationModel
 from seg_core.models.checkpoint import load_checkpoint
-from seg_core.models.resampling import enlarge
+from seg_core.models.resampling import enlarge, grid_positions
 from seg_core.spec import PreprocessSpec
 from seg_train.distill_losses import FEATURE_DISTANCES, channel_divergence, logits_divergence
 from seg_train.teacher import Teacher
@@ -69,23 +69,24 @@ class Distiller(nn.Module):
 
         Args:
             image: Float32 (N, channels, H, W) in the student's contract, augmented as the student sees it.
-            student_heads: Logits of the student's heads, of any size; "main" is compared, at the size of the image or
-                at `stride` below it: there a teacher's and a student's logits are read in the middles of the cells.
+            student_heads: Logits of the student's heads, of any size; "main" is compared, enlarged to the size of the
+                image, as is the teacher's: at every pixel, or at every `stride`-th of the same rows and columns.
             student_features: The feature map of the student where `needs_features`.
             target: Labels (N, H, W), of any integer type.
         """
         options = self.options
-        height, width = image.shape[-2:]
-        size_hw = (max(1, height // options.stride), max(1, width // options.stride))
+        size_hw = (image.shape[-2], image.shape[-1])
         views: list[Tensor] = []
         features: list[Tensor] = []
         for teacher in self.teachers:
-            answers, feature = teacher(image, size_hw, self.needs_features)
+            answers, feature = teacher(image, size_hw, self.needs_features, options.stride)
             views += answers
             features.append(feature)
         with torch.autocast(image.device.type, enabled=False):
-            found = enlarge(student_heads["main"].float(), size_hw)
-            counted = self._counted(target, size_hw)
+            # A coarse map that is compared unenlarged learns what a point says, not what interpolates best.
+            found = enlarge(student_heads["main"].float(), size_hw, options.stride)
+            rows, columns = (grid_positions(size, options.stride) for size in size_hw)
+            counted = (target[:, rows, columns] != self.ignore_index).float()
             terms: dict[str, Tensor] = {}
             if options.logits:
                 distance = logits_divergence(found, _mean_answer(views), counted, options.temperature)

@@ -88,7 +88,10 @@ class Trainer:
     def _build_graph(self, network: SegmentationModel) -> None:
         config, workers = self.config, self.workers
         loss = SegmentationLoss(config.loss, self.labels.ignore_index, self.labels.num_classes).to(workers.device)
+        workers.copy_main(network)
         distiller = build_distiller(config.distill, network, self.labels, self.preprocess)
+        if distiller is not None:
+            workers.copy_main(distiller)
         self.state: RunState = build.build_state(network, config, workers.device, self.steps, distiller)
         graph = TrainingGraph(network, loss, self.preprocess, distiller).to(workers.device)
         self.stepper = Stepper(graph, self.state, config.solver, workers)
@@ -115,8 +118,7 @@ class Trainer:
                 f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
                 "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
             ) from None
-        finally:
-            self.stepper.close()
+        self.stepper.close()  # not after an error: the device may wait for a process that is no more
         best = self.state.best_miou
         self._tell(EndEvent(best, self.files.best, time.perf_counter() - began, self.stepper.skipped))
         return TrainResult(self.files.best, best, self.state.step)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 
@@ -47,6 +47,12 @@ class Workers:
             dist.all_reduce(counts)
             matrix.counts[...] = counts.cpu().numpy().astype(np.int64)
         return matrix
+
+    def copy_main(self, module: nn.Module) -> None:
+        """Replace weights and buffers of `module` by those of the main process, which all begin with."""
+        if self.is_parallel:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, 0)
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace `tensors`, floats of one dtype, by their means over all processes, in one exchange.

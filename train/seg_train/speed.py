@@ -15,6 +15,7 @@ import torch
 from seg_core.config.schema import SolverSection, TrainConfig
 from seg_train import build
 from seg_train.checked_items import Batch
+from seg_train.distill import build_distiller
 from seg_train.graph import TrainingGraph
 from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
@@ -52,12 +53,17 @@ class _Lane:
     def __init__(self, name: str, config: TrainConfig, solver: SolverSection, workers: Workers) -> None:
         self.name = name
         torch.manual_seed(solver.seed)
-        labels = build.build_labels(config.data.labels)
+        labels = build.build_labels(config.data.labels, config.data.merge)
         spec, preprocess = build.build_specs(config, labels)
         network = build.build_network(build.training_spec(spec), preprocess, workers.device).train()
-        loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes).to(workers.device)
-        state = build.build_state(network, config, workers.device, solver.steps)
-        self.stepper = Stepper(TrainingGraph(network, loss, preprocess).to(workers.device), state, solver, workers)
+        network = build.synchronised(network, solver, workers)
+        loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes)
+        distiller = build_distiller(config.distill, network, labels, preprocess)
+        state = build.build_state(
+            network, config.model_copy(update={"solver": solver}), workers.device, solver.steps, distiller
+        )
+        graph = TrainingGraph(network, loss, preprocess, distiller).to(workers.device)
+        self.stepper = Stepper(graph, state, solver, workers)
         self.rounds_ms: list[float] = []
 
     def measure(self, batches: Iterator[Batch], steps: int, workers: Workers) -> float:
@@ -92,6 +98,7 @@ def measure_steps(
         for lane, _, _ in lanes:
             lane.rounds_ms.append(lane.measure(_endless(batch), steps, workers))
     for lane, warmup_s, memory_mb in lanes:
+        lane.stepper.close()
         step_ms = statistics.median(lane.rounds_ms)
         speeds.append(_speed(lane.name, step_ms, lane.rounds_ms, config, workers, memory_mb, warmup_s))
     return speeds
@@ -104,6 +111,7 @@ def measure_loading(
 
     Returns the speeds "drawn batches", "from files" and "loader alone".
     """
+    set_determinism(config.solver)
     solver = config.solver.model_copy(update=VARIANTS[name])
     lane = _Lane(name, config, solver, workers)
     drawn = _drawn_batch(config, workers)
@@ -117,6 +125,7 @@ def measure_loading(
             take(batches, warm, workers)  # workers start and fill their queues: not what a long run sees
             found[kind].append(take(batches, steps, workers))
     memory_mb = _memory_mb(workers)
+    lane.stepper.close()
     return [
         _speed(kind, statistics.median(times), times, config, workers, memory_mb, 0.0) for kind, times in found.items()
     ]
@@ -145,7 +154,7 @@ def _drain(batches: Iterator[Batch], steps: int, workers: Workers) -> float:
 
 def _drawn_batch(config: TrainConfig, workers: Workers) -> Batch:
     """Return noise in patches of 8 by 8 pixels, labels alike: gradients of every class, at no cost of loading."""
-    labels = build.build_labels(config.data.labels)
+    labels = build.build_labels(config.data.labels, config.data.merge)
     _, preprocess = build.build_specs(config, labels)
     height, width = config.augment.crop_hw or preprocess.size_hw
     generator = torch.Generator().manual_seed(config.solver.seed + workers.rank)

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from seg_core.config.schema import SolverSection
 from seg_core.errors import ConfigError, SegError
@@ -44,7 +43,7 @@ class Stepper:
     """Take steps with the parts of a RunState; `losses` of a step are left on the device."""
 
     def __init__(self, graph: TrainingGraph, state: RunState, options: SolverSection, workers: Workers) -> None:
-        """Wrap `graph` for several processes and for the compiler as `options` say.
+        """Compile `graph` as `options` say; `workers` exchange the gradients of its parameters.
 
         Raises ConfigError where what is asked for together does not go together.
         """
@@ -92,7 +91,6 @@ class Stepper:
     def _on_device(self, batches: Sequence[Batch], weight: Tensor) -> Losses:
         """Do everything of a step without asking the device for any value, so that it can be recorded."""
         losses = self._gradients(batches)
-        self._workers.average([p.grad for p in self._parameters if p.grad is not None])
         self._clip(losses)
         self.state.optimizer.step()
         assert isinstance(self.state.average, MovingAverage)
@@ -121,18 +119,21 @@ class Stepper:
         return losses
 
     def _gradients(self, batches: Sequence[Batch]) -> Losses:
-        """Add up the gradients of the batches; return the mean losses."""
+        """Add up the gradients of the batches and average them over the processes; return the mean losses here.
+
+        They are exchanged once a step and all together, after the last backward pass: small networks have too little
+        of it to hide an exchange behind, and one that is apart from it can be recorded and accumulated.
+        """
         options = self.options
         summed: Losses = {}
-        for index, (image, target) in enumerate(batches):
-            if isinstance(self._module, DistributedDataParallel):  # processes exchange gradients once a step
-                self._module.require_backward_grad_sync = index == len(batches) - 1
+        for image, target in batches:
             with torch.autocast(self.device.type, _DTYPES[options.precision], enabled=options.precision != "fp32"):
                 losses: Losses = self._module(image, target)
             torch.autograd.backward(self.state.scaler.scale(losses["loss"] / len(batches)))
             for name, value in losses.items():
                 share = value.detach() / len(batches)
                 summed[name] = summed[name] + share if name in summed else share
+        self._workers.average([p.grad for p in self._parameters if p.grad is not None])
         return summed
 
     def _clip(self, losses: Losses) -> None:
@@ -184,15 +185,6 @@ class Stepper:
 
     def _wrap(self, graph: TrainingGraph) -> nn.Module:
         options, cuda = self.options, self.device.type == "cuda"
-        module: nn.Module = graph
         if options.compile != "off" and cuda:
-            module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
-        if not self._workers.is_parallel or self._records:
-            return module
-        return DistributedDataParallel(
-            module,
-            device_ids=[self.device] if cuda else None,
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-            find_unused_parameters=False,
-        )
+            return torch.compile(graph, dynamic=False)  # type: ignore[return-value]
+        return graph

@@ -12,6 +12,7 @@ from seg_core.errors import ConfigError
 from seg_core.labels import LabelSet
 from seg_core.models import SegmentationModel
 from seg_core.models.checkpoint import Checkpoint, build_network
+from seg_core.models.resampling import enlarge
 from seg_core.spec import PreprocessSpec
 
 #: Gray is this much of red, green and blue: the contract's whole numbers, which it divides by 2^15.
@@ -129,9 +130,12 @@ class Teacher(nn.Module):
         return height, width
 
     @torch.no_grad()
-    def forward(self, image: Tensor, size_hw: tuple[int, int], with_feature: bool) -> tuple[list[Tensor], Tensor]:
+    def forward(
+        self, image: Tensor, size_hw: tuple[int, int], with_feature: bool, stride: int = 1
+    ) -> tuple[list[Tensor], Tensor]:
         """Return its logits, one tensor (N, C, *size_hw) a view, and its feature map (empty unless wanted).
 
+        With a `stride` the logits are those at every stride-th pixel of that size, as `enlarge` picks them.
         `image` is in the student's contract, float32 (N, channels, H, W). Classes are in the student's order; views
         are the image and, with `flip`, its mirror image, mirrored back. The feature map is that of the image.
         """
@@ -144,14 +148,16 @@ class Teacher(nn.Module):
             logits, feature = heads["main"], feature[: image.shape[0]]
         else:
             logits, feature = self.network(views), image.new_empty(0)
-        # A mere enlarging or sampling: values between two cells, no average over several.
-        logits = F.interpolate(logits.float(), size=size_hw, mode="bilinear", align_corners=False)
+        logits = logits.float()
         if self.reorders:
             logits = logits[:, self.order]
-        if not self.flip:
-            return [logits], feature.float()
-        plain, turned = logits.chunk(2)
-        return [plain, turned.flip(-1)[:, self.mirrored]], feature.float()
+        answers = [logits]
+        if self.flip:
+            plain, turned = logits.chunk(2)
+            answers = [plain, turned.flip(-1)[:, self.mirrored]]
+        # A mere enlarging or sampling: values between two cells, no average over several.
+        with torch.autocast(image.device.type, enabled=False):
+            return [enlarge(answer, size_hw, stride) for answer in answers], feature.float()
 
 
 def _resize(image: Tensor, size_hw: tuple[int, int]) -> Tensor:

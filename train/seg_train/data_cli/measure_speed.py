@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. Repeatable.")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Measure this one; all of them by default.")
 @click.option("--from-files", is_flag=True, help="Measure loading: the fastest variant fed from data.train.")
-@click.option("--rounds", default=5, show_default=True, help="How often each variant has its turn.")
-@click.option("--steps", default=50, show_default=True, help="Steps a turn.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each variant has its turn."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Steps a turn.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the result as JSON here too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 def measure_speed_command(
@@ -72,7 +74,7 @@ def _measure(
     names = list(variants or VARIANTS)
     if not from_files:
         return measure_steps(config, place, names, rounds, steps)
-    labels = build.build_labels(config.data.labels)
+    labels = build.build_labels(config.data.labels, config.data.merge)
     train_set, _ = build.build_datasets(config, build.build_specs(config, labels)[1], labels)
     return measure_loading(config, place, names[-1], train_set, rounds, steps)
 
