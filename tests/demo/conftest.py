@@ -10,11 +10,16 @@ from seg_demo.site import WEB_DIRECTORY
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """The bundled network as .onnx and .tflite."""
+def npm_packages():
+    """The two runtimes of the page."""
     for package in ("onnxruntime-web", "@litertjs/core"):
         if not (WEB_DIRECTORY / "node_modules" / package).is_dir():
             pytest.skip(f"needs  npm ci --prefix {WEB_DIRECTORY}")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory, npm_packages):
+    """The bundled network as .onnx and .tflite."""
     out = tmp_path_factory.mktemp("models")
     code = "from seg_export.cli import export_command; export_command()"
     options = ["--target", "onnx", "--target", "tflite", "--name", "face", "--out", str(out)]

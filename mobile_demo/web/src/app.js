@@ -30,6 +30,8 @@ class App {
   #backdropPicture = null;
   /** What is on the stage; the tests compare it with Python. @type {Labelled | null} */
   labelled = null;
+  /** What the network was asked to see of it, null for all. @type {import('./geometry.js').Rect | null} */
+  lastRegion = null;
   /** Pictures that were labelled. */
   count = 0;
 
@@ -252,6 +254,7 @@ class App {
       const { manifest } = this.engine;
       const roi = placeRegion(this.#region, pixels, manifest.preprocess.size_hw);
       this.labelled = await this.engine.label(pixels, roi, live);
+      this.lastRegion = roi;
       this.count++;
     } finally {
       this.#busy = false;
