@@ -160,13 +160,17 @@ private fun checkAgreement(manifest: Manifest) {
     if (input.layout.name != preprocess.layout.name || input.shape != preprocess.shape) {
         throw ManifestException("manifest.inputs[0]: ${input.shape} is not what preprocess makes, ${preprocess.shape}")
     }
-    checkOutput(manifest.outputs[0], preprocess.size)
+    checkOutput(manifest.outputs[0], preprocess.size, classes)
 }
 
-private fun checkOutput(output: TensorSpec, input: Size) {
+private fun checkOutput(output: TensorSpec, input: Size, classes: Int) {
     val isLabels = output.layout == TensorLayout.NHW
     if (output.shape[0] != 1 || output.role != (if (isLabels) TensorRole.LABELS else TensorRole.LOGITS)) {
         throw ManifestException("manifest.outputs[0]: no label map or scores of one picture (${output.shape})")
+    }
+    val channels = if (output.layout == TensorLayout.NCHW) output.shape[1] else output.shape.last()
+    if (!isLabels && channels != classes) {
+        throw ManifestException("manifest.outputs[0]: $channels channels for $classes classes")
     }
     if (input.height % output.size.height != 0 || input.width % output.size.width != 0) {
         throw ManifestException("manifest.outputs[0]: ${output.size} is no whole fraction of the input's $input")

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Compile the library and run its tests on the JVM, without Gradle and without Android.
+# Usage: build.sh [MATERIAL]
+#   MATERIAL  folder that tests/demo/test_kotlin_demo.py writes: networks, pictures and Python's labels of them. Without
+#             it the tests of parity are left out.
+# Needs a JDK, JUnit 4, Hamcrest and JNA as Debian installs them (apt-get install default-jdk-headless junit4 libjna-java)
+# and the Kotlin compiler (npm ci --prefix mobile_demo/android). JAVA_LIBRARIES names another folder of the jars.
+set -euo pipefail
+material=${1:+$(realpath "$1")}
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+kotlin=node_modules/kotlin-compiler
+jars=${JAVA_LIBRARIES:-/usr/share/java}
+out=build/jvm
+library=$out/segproof.jar
+tests=$out/segproof-tests.jar
+classpath=$library:$jars/junit4.jar:$jars/hamcrest.jar:$jars/jna.jar
+
+for file in "$kotlin/bin/kotlinc" "$jars/junit4.jar" "$jars/hamcrest.jar" "$jars/jna.jar"; do
+    if [[ ! -e $file ]]; then
+        echo "error: $file is missing; npm ci --prefix mobile_demo/android, apt-get install junit4 libjna-java" >&2
+        exit 1
+    fi
+done
+
+# The compiler is gone before a better compiled one of its own would pay.
+export JAVA_OPTS="${JAVA_OPTS:--Xmx1G -XX:TieredStopAtLevel=1 -XX:+UseSerialGC}"
+compile() {
+    bash "$kotlin/bin/kotlinc" -Werror -progressive -Xjdk-release=11 -no-reflect "$@"
+}
+
+mkdir -p "$out"
+rm -f "$library" "$tests"
+compile segproof/src/main/kotlin -Xexplicit-api=strict -module-name segproof -d "$library"
+compile segproof/src/test/kotlin -module-name segproof -Xfriend-paths="$library" -classpath "$classpath" -d "$tests"
+
+classes=()
+for file in segproof/src/test/kotlin/segproof/*Test.kt; do
+    name=$(basename "$file" .kt)
+    if [[ $name == ParityTest && -z $material ]]; then
+        echo "ParityTest is left out: it needs the folder of material"
+    else
+        classes+=("segproof.$name")
+    fi
+done
+java -ea -Dsegproof.vectors=../vectors/vectors.csv ${material:+-Dsegproof.material="$material"} \
+    -classpath "$tests:$classpath:$kotlin/lib/kotlin-stdlib.jar" org.junit.runner.JUnitCore "${classes[@]}"

@@ -1,0 +1,130 @@
+"""What the Kotlin tests of parity are run on: exported networks, photographs, and what Python makes of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+from browser_material import SAMPLES
+from test_web_sources import carry_cases, draw_bytes
+
+from seg_core import PostprocessSpec, Predictor, Roi, SpecError, plan_geometry, reference_preprocess
+from seg_core.manifest import load_manifest, manifest_path, parse_manifest
+from seg_core.prior import carry_labels
+from seg_core.spec import to_json
+from seg_demo.golden import hash_bytes
+
+#: Two of the sample photographs; the third has three million pixels and says nothing new.
+PHOTOS = ("astronaut.png", "grace_hopper.png")
+
+#: Changes to a real manifest's text that every reader must refuse, and what the message must name.
+REFUSED = (
+    ('"size_hw"', '"size_wh"', "preprocess."),
+    ('"rgb"', '"rbg"', "preprocess.color"),
+    ('"pad_value": 114', '"pad_value": 114.5', "preprocess.pad_value"),
+    ('"resize": "labels"', '"resize": "nearest"', "postprocess.resize"),
+    ('"schema_version": 1', '"schema_version": 2', "manifest.schema_version"),
+    ('"ignore_index": 255', '"ignore_index": 256', "labels"),
+    ('"num_classes": 19', '"num_classes": 18', "manifest.labels"),
+    ('"graph": {', '"graph": {"softmax": false,', "graph.softmax"),
+    ('"labels"', "labels", "not valid JSON"),
+)
+
+
+def write_material(folder: Path, models: dict[str, Path]) -> None:
+    """Write `cases.json` and what it names into `folder`."""
+    networks = [
+        case
+        for model in _vary_contracts(folder, models)
+        for photo in PHOTOS
+        for case in _label_photo(folder, model, photo)
+    ]
+    text = manifest_path(models["onnx"]).read_text(encoding="utf-8")
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    cases = {"onnxruntime": str(library), "networks": networks, "priors": list(_feed_priors())}
+    cases["refused"] = [_refuse(text, *change) for change in REFUSED]
+    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+
+
+def _vary_contracts(folder: Path, models: dict[str, Path]) -> list[Path]:
+    """Copy the networks as they are, and the ONNX one under two other contracts."""
+    copies = []
+    for source in models.values():
+        for path in (source, manifest_path(source)):
+            shutil.copyfile(path, folder / path.name)
+        copies.append(folder / source.name)
+    manifest = load_manifest(models["onnx"])
+    letterbox = replace(manifest.preprocess, resize="letterbox", reduce="halve", pad_value=7)
+    cropped = replace(manifest.preprocess, resize="center_crop", interpolation="nearest")
+    contracts = {
+        "letterbox": (letterbox, PostprocessSpec("logits", 3)),
+        "cropped": (cropped, PostprocessSpec("labels", 18)),
+    }
+    for name, (preprocess, postprocess) in contracts.items():
+        path = folder / f"{name}.onnx"
+        shutil.copyfile(models["onnx"], path)
+        changed = replace(manifest, preprocess=preprocess, postprocess=postprocess)
+        manifest_path(path).write_text(changed.to_json(), encoding="utf-8")
+        copies.append(path)
+    return copies
+
+
+def _label_photo(folder: Path, model: Path, photo: str) -> list[dict[str, object]]:
+    image_bgr = cv2.imread(str(SAMPLES / photo))
+    (folder / f"{photo}.bgr").write_bytes(image_bgr.tobytes())
+    face = json.loads((SAMPLES / "rois.json").read_text(encoding="utf-8"))[photo]
+    cases = []
+    with Predictor.open(model) as predictor:
+        for roi in (None, face):
+            name = f"{model.name}.{photo}.{'whole' if roi is None else 'face'}"
+            region = roi and Roi(*roi)
+            prepared = predictor.preprocessor(image_bgr, region)
+            output = predictor.runner.run({predictor.input.name: prepared.tensor})[predictor.output.name]
+            labels = predictor.postprocessor(output, predictor.output, prepared.geometry)
+            assert len(np.unique(labels)) > 5  # a face has parts
+            (folder / f"{name}.labels").write_bytes(labels.tobytes())
+            recorded = None
+            if model.suffix != ".onnx":
+                recorded = f"{name}.output"
+                (folder / recorded).write_bytes(output.tobytes())
+            # OpenCV's bilinear scores differ in last bits from processor to processor.
+            may_differ = labels.size // 20_000 if predictor.postprocessor.spec.resize == "logits" else 0
+            cases.append(
+                {"model": model.name, "picture": f"{photo}.bgr", "size_hw": list(image_bgr.shape[:2]), "roi": roi}
+                | {
+                    "tensor_fnv1a64": hash_bytes(prepared.tensor.tobytes()),
+                    "labels": f"{name}.labels",
+                    "recorded": recorded,
+                }
+                | {"may_differ": may_differ}
+            )
+    return cases
+
+
+def _feed_priors():
+    for spec, seed, before, after, roi_before, roi_after in carry_cases():
+        height, width = spec.size_hw
+        labels = (draw_bytes(seed, height * width) % 4).reshape(height, width)
+        old = plan_geometry(before, spec, roi_before and Roi(*roi_before))
+        new = plan_geometry(after, spec, roi_after and Roi(*roi_after))
+        picture_bgr = draw_bytes(seed, after[0] * after[1] * 3).reshape(*after, 3)
+        prior = carry_labels(labels, old, new)
+        tensor, _ = reference_preprocess(spec, picture_bgr, roi_after and Roi(*roi_after), prior)
+        yield (
+            {"spec": to_json(spec), "seed": seed, "before": before, "after": after, "roi_before": roi_before}
+            | {"roi_after": roi_after, "fnv1a64": hash_bytes(tensor.tobytes())}
+        )
+
+
+def _refuse(text: str, old: str, new: str, words: str) -> dict[str, str]:
+    changed = text.replace(old, new, 1)
+    assert changed != text, old
+    with pytest.raises(SpecError, match=words):
+        parse_manifest(changed, "changed.json")
+    return {"text": changed, "words": words}
