@@ -42,9 +42,8 @@ class Motion:
 
     def carry(self, labels: UInt8) -> UInt8:
         """Return labels uint8 (H, W) of the frame before where they have gone, 255 where nothing was seen."""
-        moved = cv2.remap(
-            labels, self.source, np.empty(0), cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(_UNSEEN,)
-        )
+        x, y = cv2.split(self.source)  # OpenCV 5 misreads one map of pairs beside an empty second one
+        moved = cv2.remap(labels, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(_UNSEEN,))
         return np.where(self.seen, np.asarray(moved, np.uint8), np.uint8(_UNSEEN))
 
 
@@ -59,7 +58,8 @@ def estimate_motion(before_bgr: UInt8, after_bgr: UInt8) -> Motion:
     height, width = before.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     source = back + np.stack([columns, rows], axis=-1)
-    there = np.asarray(cv2.remap(forth, source, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    x, y = cv2.split(source)
+    there = np.asarray(cv2.remap(forth, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     gap = np.square(back + there).sum(axis=-1)
     lengths = np.square(back).sum(axis=-1) + np.square(there).sum(axis=-1)
     inside = (source >= 0).all(axis=-1) & (source[..., 0] <= width - 1) & (source[..., 1] <= height - 1)
