@@ -96,13 +96,16 @@ def _label_photo(folder: Path, model: Path, photo: str) -> list[dict[str, object
             # OpenCV's bilinear scores differ in last bits from processor to processor.
             may_differ = labels.size // 20_000 if predictor.postprocessor.spec.resize == "logits" else 0
             cases.append(
-                {"model": model.name, "picture": f"{photo}.bgr", "size_hw": list(image_bgr.shape[:2]), "roi": roi}
-                | {
+                {
+                    "model": model.name,
+                    "picture": f"{photo}.bgr",
+                    "size_hw": list(image_bgr.shape[:2]),
+                    "roi": roi,
                     "tensor_fnv1a64": hash_bytes(prepared.tensor.tobytes()),
                     "labels": f"{name}.labels",
                     "recorded": recorded,
+                    "may_differ": may_differ,
                 }
-                | {"may_differ": may_differ}
             )
     return cases
 
