@@ -1,0 +1,165 @@
+"""Two processes on the CPU, as torchrun starts them, do together what one does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import parallel_probe
+import pytest
+import small_runs
+import torch
+
+from seg_core.models import MODELS
+from seg_core.models.checkpoint import load_checkpoint
+from seg_train.parallel import Workers, workers
+
+HERE = Path(__file__).parent
+ALONE = Workers(0, 1, torch.device("cpu"))
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def launch(*arguments, timeout=120):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(HERE)}
+    return subprocess.run(
+        [*command, "--master-port", str(free_port()), *map(str, arguments)],
+        env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("parallel")
+    small_runs.draw_data(root)
+    done = launch(HERE / "parallel_probe.py", root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def answers(root):
+    return [torch.load(root / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_both_processes_end_with_the_same_weights_averages_and_statistics(answers):
+    for part in ("weights", "average"):
+        first, second = (answer[part] for answer in answers)
+        assert all(torch.equal(first[name], second[name]) for name in first), part
+    assert answers[0]["weights"]["body.1.running_mean"].any()
+
+
+def test_what_is_saved_is_what_both_have(root, answers):
+    saved = load_checkpoint(root / "run" / "last.pth").state_dict
+    for name, value in saved.items():
+        torch.testing.assert_close(value.float(), answers[1]["average"][f"module.{name}"].float(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["step", "accumulated"])
+def test_a_step_of_two_processes_with_four_pictures_is_one_of_one_process_with_eight(answers, kind):
+    alone = parallel_probe.one_step(ALONE)
+    before = parallel_probe.build(norm=False).state.model.state_dict()
+    assert not torch.equal(alone["scores.weight"], before["scores.weight"])
+    for answer in answers:
+        assert_close(answer[kind], alone)
+
+
+def test_a_loss_that_is_no_number_in_one_process_leaves_the_step_out_in_both(answers):
+    before = parallel_probe.build().state.model.state_dict()["scores.weight"]
+    for answer in answers:
+        (first, weight), second = answer["left_out"]
+        assert first
+        assert torch.equal(weight, before)
+        assert not second
+
+
+@pytest.mark.parametrize(("which", "count"), [(0, 5), (1, 1)])
+def test_scores_are_summed_over_processes_whose_shares_differ(answers, which, count):
+    expected, shown = parallel_probe.scored(ALONE, count)
+    assert expected.sum() == count * 64
+    assert count == 1 or (expected[0] > 0).sum() == 2
+    for answer in answers:
+        assert (answer["scored"][which][0] == expected).all()
+    assert shown == min(4, count)
+    assert [answer["scored"][which][1] for answer in answers] == ([3, 2] if count == 5 else [1, 0])
+
+
+def test_all_begin_with_the_weights_of_the_main_process(answers):
+    first, second = (answer["copied"] for answer in answers)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("changes", [{}, {"solver": {"deterministic": True}, "data": {"workers": 1}}])
+@pytest.mark.slow
+def test_the_command_writes_and_says_everything_once(tmp_path, changes):
+    small_runs.draw_data(tmp_path)
+    config = small_runs.write_config(tmp_path, tensorboard=True, **changes)
+    done = launch(HERE / "small_runs.py", "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["steps"] == 4
+    assert done.stderr.count("training on cpu × 2: 8 images") == 1
+    assert done.stderr.count("train epoch: [") == 4
+    assert done.stderr.count("[1/2]") == 2  # 8 pictures are 2 steps of 2 processes with 2 pictures each
+    assert done.stderr.count("done in") == 1
+    assert "Warning" not in done.stderr
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert written == {"best.pth", "last.pth", "resume.pth", "history.json", "train.log", "report.html", "tensorboard"}
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+    again = launch(HERE / "small_runs.py", "--config", config)
+    assert again.returncode == 0
+    assert "resumed at step 4" in again.stderr
+
+
+@pytest.mark.slow
+def test_an_error_of_one_process_ends_all_with_one_line(tmp_path):
+    small_runs.draw_data(tmp_path)
+    for index in (2, 5):
+        (tmp_path / "train" / "images" / f"{index}.png").write_bytes(b"no picture")
+    config = small_runs.write_config(tmp_path, data={"cache": False, "workers": 1})
+    done = launch(HERE / "small_runs.py", "--config", config)
+    own = done.stderr.split("torch/distributed/elastic")[0]
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert ".png: not an image" in own
+    assert "Traceback" not in own
+    assert "interrupted" not in done.stderr
+
+
+@pytest.mark.slow
+def test_an_error_before_the_first_step_is_said_once(tmp_path):
+    small_runs.draw_data(tmp_path)
+    done = launch(HERE / "small_runs.py", "--config", small_runs.write_config(tmp_path, solver={"sync_bn": True}))
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert "solver.sync_bn: BatchNorm is synchronised on GPUs alone" in done.stderr
+
+
+def test_a_process_alone_needs_no_group(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with workers("cpu") as place:
+        assert place == ALONE
+    assert place.agree(True)
+    assert not place.agree(False)
+    values = [torch.ones(2)]
+    place.average(values)
+    assert torch.equal(values[0], torch.ones(2))
