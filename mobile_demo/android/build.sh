@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Compile the library and run its tests on the JVM, without Gradle and without Android.
 # Usage: build.sh [MATERIAL]
-#   MATERIAL  folder that tests/demo/test_kotlin_demo.py writes: networks, pictures and Python's labels of them. Without
-#             it the tests of parity are left out.
+#   MATERIAL  folder that tests/demo/test_kotlin_demo.py writes: networks, pictures, Python's labels of them, and more
+#             tests. Without it the tests of parity are left out.
 # Needs a JDK, JUnit 4, Hamcrest and JNA as Debian installs them (apt-get install default-jdk-headless junit4 libjna-java)
 # and the Kotlin compiler (npm ci --prefix mobile_demo/android). JAVA_LIBRARIES names another folder of the jars.
 set -euo pipefail
@@ -29,17 +29,22 @@ compile() {
     bash "$kotlin/bin/kotlinc" -Werror -progressive -Xjdk-release=11 -no-reflect "$@"
 }
 
+sources=(segproof/src/test/kotlin/segproof/*.kt)
+if [[ -n $material ]]; then
+    sources+=("$material"/*Test.kt)
+fi
+
 mkdir -p "$out"
 rm -f "$library" "$tests"
 compile segproof/src/main/kotlin -Xexplicit-api=strict -module-name segproof -d "$library"
-compile segproof/src/test/kotlin -module-name segproof -Xfriend-paths="$library" -classpath "$classpath" -d "$tests"
+compile "${sources[@]}" -module-name segproof -Xfriend-paths="$library" -classpath "$classpath" -d "$tests"
 
 classes=()
-for file in segproof/src/test/kotlin/segproof/*Test.kt; do
+for file in "${sources[@]}"; do
     name=$(basename "$file" .kt)
     if [[ $name == ParityTest && -z $material ]]; then
         echo "ParityTest is left out: it needs the folder of material"
-    else
+    elif [[ $name == *Test ]]; then
         classes+=("segproof.$name")
     fi
 done

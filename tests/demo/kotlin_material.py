@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,8 +39,31 @@ REFUSED = (
 )
 
 
-def write_material(folder: Path, models: dict[str, Path]) -> None:
-    """Write `cases.json` and what it names into `folder`."""
+#: The lines that the README shows, run on the first photograph.
+EXAMPLE_TEST = """package segproof
+
+IMPORTS
+import org.junit.Assert.assertArrayEquals
+import org.junit.Test
+
+class ExampleTest {
+    @Test
+    fun linesOfTheReadmeGivePythonsLabels() {
+        val bytes = File("FOLDER/PICTURE").readBytes()
+        val (height, width) = listOf(HEIGHT, WIDTH)
+        fun yourRuntime(tensor: Values): Values {
+            val opened = Manifest.parse(File("FOLDER/MODEL.json").readText())
+            return OrtBackend("LIBRARY", "FOLDER/MODEL", opened).use { it.run(tensor) }
+        }
+LINES
+        assertArrayEquals(File("FOLDER/EXPECTED").readBytes(), labels)
+    }
+}
+"""
+
+
+def write_material(folder: Path, models: dict[str, Path], example: str) -> None:
+    """Write `cases.json`, what it names, and a test of the Kotlin lines `example` into `folder`."""
     networks = [
         case
         for model in _vary_contracts(folder, models)
@@ -50,6 +75,26 @@ def write_material(folder: Path, models: dict[str, Path]) -> None:
     cases = {"onnxruntime": str(library), "networks": networks, "priors": list(_feed_priors())}
     cases["refused"] = [_refuse(text, *change) for change in REFUSED]
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    first = next(case for case in networks if case["model"] == models["onnx"].name and case["roi"] is None)
+    (folder / "ExampleTest.kt").write_text(_wrap_example(folder, example, first, library), encoding="utf-8")
+
+
+def _wrap_example(folder: Path, example: str, case: dict[str, Any], library: Path) -> str:
+    lines = example.replace('File("model.onnx', f'File("{folder}/{case["model"]}').splitlines()
+    imports = [line for line in lines if line.startswith("import ") and line != "import segproof.*"]
+    height, width = case["size_hw"]
+    words = {
+        "IMPORTS": "\n".join(imports),
+        "LINES": "\n".join(line for line in lines if not line.startswith("import ")),
+        "FOLDER": str(folder),
+        "PICTURE": case["picture"],
+        "HEIGHT": str(height),
+        "WIDTH": str(width),
+        "MODEL": case["model"],
+        "LIBRARY": str(library),
+        "EXPECTED": case["labels"],
+    }
+    return re.sub("|".join(words), lambda match: words[match.group()], EXAMPLE_TEST)
 
 
 def _vary_contracts(folder: Path, models: dict[str, Path]) -> list[Path]:
@@ -75,7 +120,7 @@ def _vary_contracts(folder: Path, models: dict[str, Path]) -> list[Path]:
     return copies
 
 
-def _label_photo(folder: Path, model: Path, photo: str) -> list[dict[str, object]]:
+def _label_photo(folder: Path, model: Path, photo: str) -> list[dict[str, Any]]:
     image_bgr = cv2.imread(str(SAMPLES / photo))
     (folder / f"{photo}.bgr").write_bytes(image_bgr.tobytes())
     face = json.loads((SAMPLES / "rois.json").read_text(encoding="utf-8"))[photo]

@@ -29,7 +29,8 @@ def tested(models, tmp_path_factory):
     """What the build and its tests printed."""
     need_toolchain()
     material = tmp_path_factory.mktemp("material")
-    write_material(material, models)
+    example = re.search(r"```kotlin\n(.*?)```", (ANDROID / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    write_material(material, models, example.group(1))
     done = subprocess.run([str(ANDROID / "build.sh"), str(material)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
