@@ -23,6 +23,7 @@ const SHELL = [
   'src/geometry.js',
   'src/labeller.js',
   'src/legend.js',
+  'src/main.js',
   'src/manifest.js',
   'src/masks.js',
   'src/offline.js',

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from seg_core import Predictor, Roi
+from seg_demo.server import create_server
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "mobile_demo" / "samples"
@@ -67,6 +69,19 @@ def served(model, *options):
         finally:
             process.terminate()
             process.wait(timeout=20)
+
+
+@contextmanager
+def serving(site, **options):
+    """Serve a site that seg-demo itself would not make."""
+    server = create_server(site, "127.0.0.1", 0, **options)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextmanager
@@ -190,6 +205,14 @@ def agreement(page, model):
         expected = predictor.predict(image_bgr, Roi(*box)).labels
     assert len(np.unique(expected)) > 5  # a face has parts
     return (expected == labels).mean()
+
+
+def two_threads(page):
+    """Let the browser claim two cores, whatever the machine has."""
+    page.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument",
+        {"source": "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });"},
+    )
 
 
 def write_fake_camera(path, frames=60):

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from browser_material import CHECKPOINT, served
+from browser_material import CHECKPOINT, served, write_fake_camera
 
 from seg_demo.site import WEB_DIRECTORY
 
@@ -33,3 +33,13 @@ def onnx_url(models):
     """Address of the page that runs the bundled network."""
     with served(models["onnx"]) as (url, _):
         yield url
+
+
+@pytest.fixture(scope="session")
+def camera(tmp_path_factory):
+    """Arguments that make Chromium's camera play the bundled clip, and allow it."""
+    path = write_fake_camera(tmp_path_factory.mktemp("camera") / "carphone.mjpeg")
+    return (
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={path}",
+    )  # fmt: skip

@@ -3,50 +3,20 @@
 Needs Chromium, its driver and the page's npm packages (`npm ci --prefix mobile_demo/web`).
 """
 
-import base64
-import json
-import threading
 import time
-from contextlib import contextmanager
-from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-from browser_material import SAMPLES, agreement, chromium, served, write_fake_camera
+from browser_material import SAMPLES, agreement, chromium, served, two_threads
 
 from seg_core import load_image
-from seg_core.manifest import load_manifest
-from seg_demo.golden import compute_golden
-from seg_demo.server import create_server
-from seg_demo.site import build_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ARROW_UP, TAB = "\ue013", "\ue004"  # WebDriver's code points
 
 PHOTOS = ("astronaut.png", "grace_hopper.png", "obama.jpg")
-
-
-@contextmanager
-def serving(site, **options):
-    """Serve a site that seg-demo itself would not make."""
-    server = create_server(site, "127.0.0.1", 0, **options)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def two_threads(page):
-    """Let the browser claim two cores, whatever the machine has."""
-    page.driver.execute_cdp_cmd(
-        "Page.addScriptToEvaluateOnNewDocument",
-        {"source": "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 2 });"},
-    )
 
 
 @pytest.mark.parametrize(
@@ -87,16 +57,6 @@ def test_region_zooms_and_moves(models, onnx_url):
         page.set_value("region", "whole")
         page.wait("return segproof.labelled.geometry.box.height === 600")
         assert agreement(page, models["onnx"]) == 1.0
-
-
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    """Arguments that make Chromium's camera play the bundled clip, and allow it."""
-    path = write_fake_camera(tmp_path_factory.mktemp("camera") / "carphone.mjpeg")
-    return (
-        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={path}",
-    )  # fmt: skip
 
 
 def test_camera_is_labelled_live_on_a_phone(models, onnx_url, camera):
@@ -232,109 +192,6 @@ def test_effects_change_what_they_should(onnx_url):
         assert reddened[2] > reddened[0] + 20
 
 
-def test_the_page_works_when_its_server_is_gone(models):
-    with served(models["onnx"]) as (url, process), chromium() as page:
-        assert page.open(url) == "ready"
-        assert page.facts["Offline"].startswith("yes")
-        process.terminate()
-        process.wait(timeout=20)
-        assert page.open(url) == "ready", page.problem
-        assert page.run("return crossOriginIsolated")  # the kept answers keep their headers
-        page.choose_photo(SAMPLES / "astronaut.png")
-        assert agreement(page, models["onnx"]) == 1.0
-        assert page.open(f"{url}?backend=wasm") == "ready", page.problem
-        assert page.facts["Runs on"] == "WebAssembly"
-
-
-def test_another_network_at_the_same_address_replaces_the_kept_one(models):
-    manifests = {kind: load_manifest(model) for kind, model in models.items()}
-    site = build_site(models["onnx"], manifests["onnx"], None)
-    list_kept = (
-        "const done = arguments[0]; caches.keys().then((names) => caches.open(names[0])).then((cache) => cache.keys())"
-        ".then((requests) => done(requests.map(({ url }) => new URL(url).pathname)));"
-    )
-    with serving(site) as url, chromium() as page:
-        assert page.open(url) == "ready"
-        assert any(path.endswith("face.onnx") for path in page.driver.execute_async_script(list_kept))
-        site.clear()
-        site.update(build_site(models["tflite"], manifests["tflite"], None))
-        assert page.open(url) == "ready", page.problem
-        assert page.find("model").text == "face.tflite"
-        time.sleep(1)
-        kept = page.driver.execute_async_script(list_kept)
-        assert any(path.endswith("face.tflite") for path in kept)
-        assert [path for path in kept if path.endswith(".onnx") or "onnxruntime" in path] == []
-
-
-def test_a_model_that_changed_after_export_is_refused(models, tmp_path):
-    model = tmp_path / "face.onnx"
-    data = bytearray(models["onnx"].read_bytes())
-    data[len(data) // 2] ^= 1
-    model.write_bytes(data)
-    site = build_site(model, load_manifest(models["onnx"]), None)
-    with serving(site) as url, chromium() as page:
-        assert page.open(url) == "failed"
-        assert page.status == "The network could not be started."
-        assert "is not the manifest's" in page.problem
-        assert "export it again" in page.problem
-        assert page.find("camera").get_attribute("disabled")
-        # Exported again it has the same address, under which caches have kept the damaged one.
-        model.write_bytes(models["onnx"].read_bytes())
-        assert page.open(url) == "ready", page.problem
-        assert "SHA-256 as in its manifest" in page.facts["File"]
-
-
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_a_corrupt_model_is_refused(models, tmp_path, kind):
-    manifest = load_manifest(models[kind])
-    model = tmp_path / models[kind].name
-    model.write_bytes(models[kind].read_bytes()[:100_000] + bytes(50_000))
-    unhashed = replace(manifest.artifact, bytes=None, sha256=None)
-    site = build_site(model, replace(manifest, artifact=unhashed), None)
-    with serving(site) as url, chromium() as page:
-        assert page.open(url) == "failed"
-        assert page.problem.startswith("the network does not run here. WebAssembly")
-        assert "\n" not in page.problem
-
-
-def test_a_broken_manifest_is_refused(models):
-    manifest = load_manifest(models["onnx"])
-    site = build_site(models["onnx"], manifest, None)
-    (path,) = (path for path in site if path.endswith(".onnx.json"))
-    broken = json.loads(manifest.to_json())
-    broken["preprocess"]["resize"] = "fill"
-    site[path] = replace(site[path], content=json.dumps(broken).encode())
-    with serving(site) as url, chromium() as page:
-        assert page.open(url) == "failed"
-        assert page.problem.startswith("manifest.preprocess.resize: expected one of stretch, letterbox, center_crop")
-
-
-def test_backends_that_fail_their_check_are_not_used(models):
-    manifest = load_manifest(models["onnx"])
-    golden = json.loads(compute_golden(models["onnx"], manifest))
-    site = build_site(models["onnx"], manifest, json.dumps(golden | {"tensor_fnv1a64": "0" * 16}))
-    with serving(site) as url, chromium() as page:
-        assert page.open(url) == "failed"
-        assert "instead of 0000000000000000" in page.problem
-    reversed_labels = base64.b64encode(base64.b64decode(golden["labels"])[::-1]).decode()
-    wrong = json.dumps(golden | {"labels": reversed_labels})
-    with serving(build_site(models["onnx"], manifest, wrong)) as url, chromium() as page:
-        assert page.open(url) == "failed"
-        assert "too few to be trusted" in page.problem
-
-
-def test_the_next_backend_is_tried_when_one_fails(onnx_url):
-    with chromium() as page:
-        # A GPU that is promised and then not there.
-        page.driver.execute_cdp_cmd(
-            "Page.addScriptToEvaluateOnNewDocument",
-            {"source": "Object.defineProperty(navigator.gpu, 'requestAdapter', { value: async () => ({}) });"},
-        )
-        assert page.open(onnx_url) == "ready", page.problem
-        assert page.facts["Runs on"].startswith("WebAssembly")
-        assert page.facts["Not used"].startswith("WebGPU: ")
-
-
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_webgpu_gives_pythons_labels(models, kind):
     # A processor plays the GPU: right, and slow. The page takes such a one only where it is asked to.
@@ -396,34 +253,6 @@ def test_the_page_can_be_installed(onnx_url):
         assert page.driver.execute_cdp_cmd("Page.getInstallabilityErrors", {})["installabilityErrors"] == []
         page.wait("return !document.getElementById('install').hidden")
         page.wait("return navigator.serviceWorker.controller?.state === 'activated'")
-
-
-def test_plain_http_on_the_network_does_without(models, camera):
-    with served(models["onnx"], "--host", "0.0.0.0") as (url, _), chromium(*camera) as page:
-        assert "127.0.0.1" not in url
-        assert page.open(url) == "ready", page.problem
-        assert not page.run("return isSecureContext")
-        assert page.facts["Runs on"] == "WebAssembly"
-        assert page.facts["File"].endswith("hash not checked")
-        assert page.facts["Offline"] == "no: browsers keep pages of https and localhost only"
-        page.choose_photo(SAMPLES / "astronaut.png")
-        assert agreement(page, models["onnx"]) == 1.0
-        page.find("camera").click()
-        page.wait("return !document.getElementById('problem').hidden")
-        assert page.problem.endswith("serve this page with --https.")
-        two_threads(page)
-        assert page.open(f"{url}?backend=wasm-threads") == "failed"
-        assert page.problem.endswith("WebAssembly threads: threads need a cross-origin isolated page")
-
-
-def test_https_on_the_network_gives_the_camera(models, camera):
-    with served(models["onnx"], "--host", "0.0.0.0", "--https") as (url, _), chromium(*camera, insecure=True) as page:
-        assert page.open(url) == "ready", page.problem
-        assert page.run("return isSecureContext && crossOriginIsolated")
-        assert "SHA-256 as in its manifest" in page.facts["File"]
-        page.find("camera").click()
-        page.wait("return segproof.count > 3")
-        assert page.problem == ""
 
 
 def test_nothing_leaves_the_device(onnx_url):

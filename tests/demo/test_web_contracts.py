@@ -1,19 +1,16 @@
 """Other contracts than the bundled network's, through the whole page: tiny networks that label strongest colours."""
 
 import hashlib
-import threading
-from contextlib import contextmanager
 
 import numpy as np
 import onnx
 import pytest
-from browser_material import SAMPLES, chromium
+from browser_material import SAMPLES, chromium, serving
 from onnx import TensorProto, helper
 
 from seg_core import LabelSet, ModelSpec, PostprocessSpec, Predictor, PreprocessSpec, Roi, TensorSpec
 from seg_core.manifest import ArtifactInfo, GraphSpec, Manifest
 from seg_demo.golden import compute_golden
-from seg_demo.server import create_server
 from seg_demo.site import build_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300), pytest.mark.usefixtures("npm_packages")]
@@ -67,24 +64,13 @@ CASES = {
 }  # fmt: skip
 
 
-@contextmanager
-def serving(model, manifest):
-    server = create_server(build_site(model, manifest, compute_golden(model, manifest)), "127.0.0.1", 0)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_contract_is_followed(tmp_path, name):
     spec, postprocess, argmax, stride = CASES[name]
     model = tmp_path / "net.onnx"
     manifest = make_network(model, spec, postprocess, argmax, stride)
-    with serving(model, manifest) as url, chromium() as page:
+    site = build_site(model, manifest, compute_golden(model, manifest))
+    with serving(site) as url, chromium() as page:
         assert page.open(url) == "ready", page.problem
         assert "100.00 % of labels" in page.facts["Self-check"]
         page.choose_photo(SAMPLES / "grace_hopper.png")
