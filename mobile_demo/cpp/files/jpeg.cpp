@@ -107,9 +107,9 @@ Stored decode_jpeg(const Bytes& bytes) {
     if (blocks / 64 > std::uint64_t{bytes.size()} * 8) throw Error("the JPEG is cut short");
     Stored stored{Picture({static_cast<int>(decoder.info.image_height), static_cast<int>(decoder.info.image_width)}, 3),
                   {}};
+    stored.exif = find_exif(decoder);  // the library drops it with the last row
     if (!read_rows(decoder, stored.image_bgr)) throw fail();
     if (decoder.cut_short) throw Error("the JPEG is cut short");
-    stored.exif = find_exif(decoder);
     return stored;
 }
 
