@@ -70,9 +70,11 @@ class Stepper:
         too many steps without a finite loss.
         """
         options, state = self.options, self.state
-        if options.deterministic:  # a resumed run draws what the unbroken one would have, without any state to keep
-            torch.manual_seed(hash((options.seed, state.step, self._workers.rank)) % 2**63)
         taken = [next(batches) for _ in range(options.accumulate)]
+        # A resumed run draws what the unbroken one would have, without any state to keep. Not before the batches are
+        # there: the first one of a loader draws a number, too.
+        if options.deterministic:
+            torch.manual_seed(hash((options.seed, state.step, self._workers.rank)) % 2**63)
         assert isinstance(state.average, MovingAverage)
         if self._recording is not None:
             losses = self._recording(taken, state.average.next_weight())
