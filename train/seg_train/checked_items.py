@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -75,7 +76,9 @@ def collate(items: Sequence[Batch | Failure]) -> Batch | Failure:
             return item
         taken.append(item)
     for image, target in taken:
-        if image.shape != taken[0][0].shape or target.shape != image.shape[:2]:
+        # Normalised pictures, float32 (C, h, w), are what a data set of one's own may give, too.
+        size_hw = image.shape[:2] if image.dtype == torch.uint8 else image.shape[-2:]
+        if image.shape != taken[0][0].shape or target.shape != size_hw:
             return Failure(
                 f"items of a batch differ in size: image {tuple(image.shape)} with mask {tuple(target.shape)} beside "
                 f"an image {tuple(taken[0][0].shape)}; the data set has to give all of them at one size",

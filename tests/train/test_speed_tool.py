@@ -1,0 +1,86 @@
+"""`seg-data measure-speed` on a CPU: variants in turns, on drawn batches and from files."""
+
+import json
+
+import pytest
+import small_runs
+import torch
+from click.testing import CliRunner
+
+from seg_core.models import MODELS
+from seg_train.data_cli.measure_speed import measure_speed_command
+from seg_train.parallel import Workers
+from seg_train.speed import VARIANTS, measure_steps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
+        yield
+
+
+@pytest.fixture
+def config(tmp_path):
+    small_runs.draw_data(tmp_path)
+    return small_runs.write_config(tmp_path, augment={"crop_hw": [32, 48]})
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(measure_speed_command, [*map(str, arguments), "--rounds", "2", "--steps", "2"])
+
+
+def test_variants_are_measured_and_written(config, tmp_path):
+    output = tmp_path / "speed.json"
+    result = invoke(config, "--variant", "eager fp32", "--variant", "eager bf16", "--output", output, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer == json.loads(output.read_text())
+    assert (answer["model"], answer["size_hw"], answer["batch_size"], answer["world_size"]) == (
+        small_runs.NETWORK, [32, 48], 2, 1,
+    )  # fmt: skip
+    assert [speed["name"] for speed in answer["speeds"]] == ["eager fp32", "eager bf16"]
+    for speed in answer["speeds"]:
+        assert len(speed["rounds_ms"]) == 2
+        assert min(speed["rounds_ms"]) <= speed["step_ms"] <= max(speed["rounds_ms"])
+        assert speed["images_per_s"] == pytest.approx(2e3 / speed["step_ms"], rel=1e-2)
+
+
+def test_loading_is_measured_beside_drawn_batches(config):
+    result = invoke(config, "--from-files", "--variant", "eager fp32")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:4] == ["variant", "ms", "a", "step"]
+    assert [line[:13].strip() for line in lines[1:]] == ["drawn batches", "from files", "loader alone"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(["--variant", "fastest"], "'fastest'; known: eager fp32"), (["--rounds", "0"], "0 is not in the range x>=1")],
+)
+def test_wrong_usage_is_named(config, arguments, text):
+    result = CliRunner().invoke(measure_speed_command, [str(config), *arguments])
+    assert result.exit_code == 2
+    assert text in result.stderr
+
+
+def test_what_is_timed_is_the_step_of_the_engine_and_is_freed(config, tmp_path, monkeypatch):
+    closed, steps = [], []
+    from seg_train import speed
+
+    class Counted(speed.Stepper):
+        def step(self, batches):
+            steps.append(self.options.precision)
+            return super().step(batches)
+
+        def close(self):
+            closed.append(self.options.precision)
+            super().close()
+
+    monkeypatch.setattr(speed, "Stepper", Counted)
+    place = Workers(0, 1, torch.device("cpu"))
+    names = ["eager fp32", "eager bf16"]
+    measure_steps(small_runs.config_of(tmp_path, data={}), place, names, rounds=2, steps=3, warmup=1)
+    assert steps == ["fp32", "bf16", *(["fp32"] * 3 + ["bf16"] * 3) * 2]  # warmed up, then in turns
+    assert closed == ["fp32", "bf16"]
+    assert set(names) <= set(VARIANTS)
