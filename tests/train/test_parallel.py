@@ -12,8 +12,12 @@ import pytest
 import small_runs
 import torch
 
+from seg_core.config.schema import SolverSection
+from seg_core.errors import CheckpointError
 from seg_core.models import MODELS
 from seg_core.models.checkpoint import load_checkpoint
+from seg_train.build import synchronised
+from seg_train.engine import Trainer
 from seg_train.parallel import Workers, workers
 
 HERE = Path(__file__).parent
@@ -128,6 +132,8 @@ def test_the_command_writes_and_says_everything_once(tmp_path, changes):
     again = launch(HERE / "small_runs.py", "--config", config)
     assert again.returncode == 0
     assert "resumed at step 4" in again.stderr
+    with pytest.raises(CheckpointError, match="another configuration or number of processes"):
+        Trainer(small_runs.config_of(tmp_path, tensorboard=True, **changes))
 
 
 @pytest.mark.slow
@@ -143,6 +149,7 @@ def test_an_error_of_one_process_ends_all_with_one_line(tmp_path):
     assert ".png: not an image" in own
     assert "Traceback" not in own
     assert "interrupted" not in done.stderr
+    assert "gloo" not in (tmp_path / "run" / "train.log").read_text()
 
 
 @pytest.mark.slow
@@ -163,3 +170,26 @@ def test_a_process_alone_needs_no_group(monkeypatch):
     values = [torch.ones(2)]
     place.average(values)
     assert torch.equal(values[0], torch.ones(2))
+
+
+def test_batchnorm_is_synchronised_where_it_is_asked_for_and_keeps_its_weights():
+    two = Workers(0, 2, torch.device("cuda", 0))
+    network = small_runs.SmallNetwork()
+    names, parameters = list(network.state_dict()), list(network.parameters())
+    assert synchronised(network, SolverSection(), two) is network
+    assert synchronised(network, SolverSection(sync_bn=True), ALONE) is network
+    assert not any(isinstance(module, torch.nn.SyncBatchNorm) for module in network.modules())
+    converted = synchronised(network, SolverSection(sync_bn=True), two)
+    norms = [type(module) for module in converted.modules() if "BatchNorm" in type(module).__name__]
+    assert norms == [torch.nn.SyncBatchNorm] * 3
+    assert list(converted.state_dict()) == names
+    assert all(found is before for found, before in zip(converted.parameters(), parameters, strict=True))
+
+
+def test_a_lost_connection_is_told_from_a_mistake():
+    two = Workers(1, 2, torch.device("cpu"))
+    lost = RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1")
+    assert str(two.explain(lost)).startswith("rank 1: another of the 2 processes has ended")
+    assert two.explain(RuntimeError("shapes do not match")) is None
+    assert two.explain(KeyError("gloo")) is None
+    assert ALONE.explain(lost) is None

@@ -296,3 +296,11 @@ def test_a_full_disk_is_one_line_and_the_files_before_it_stay(root):
         read_weights_file(root / "run" / f"{name}.pth")
     assert json.loads((root / "run" / "history.json").read_text())["evaluations"]
     assert "error: " in (root / "run" / "train.log").read_text()
+
+
+def test_a_configuration_of_the_older_engine_validates_every_epoch_as_it_did(root):
+    config = root / "older.yaml"
+    config.write_text(f"DATASET: {{TRAIN_PATH: {root}/train, TEST_PATH: {root}/val}}\nTASK: Face-6\n")
+    loaded = load_train_config(config)
+    assert (loaded.eval_every, loaded.save_every) == ("epoch", "epoch")
+    assert load_train_config(config, ("eval_every=7",)).eval_every == 7

@@ -13,6 +13,7 @@ from seg_train.graph import TrainingGraph
 from seg_train.losses import SegmentationLoss
 from seg_train.optim import build_average, build_optimizer, build_schedule
 from seg_train.parallel import Workers
+from seg_train.recording import Recording
 from seg_train.state import RunState
 from seg_train.stepper import MOST_SKIPPED, Stepper, TrainingError, set_determinism
 
@@ -224,3 +225,22 @@ def test_what_does_not_go_together_is_refused_before_the_first_step(changes, wor
 
 def test_the_same_options_are_fine_where_they_mean_nothing():
     build(options(compile="cuda_graphs", precision="fp16", on_nan="skip", optimizer="adabelief", sync_bn=True))
+
+
+def test_closing_frees_what_was_recorded(monkeypatch):
+    """NCCL does not leave a group to which a recording still speaks."""
+    done = []
+
+    class Graph:
+        def reset(self):
+            done.append("reset")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("synchronize"))
+    stepper = build()
+    stepper.close()
+    assert done == []
+    stepper._recording = Recording(stepper.state, stepper._on_device)
+    stepper._recording._graph = Graph()
+    stepper.close()
+    assert done == ["synchronize", "reset"]
+    assert stepper._recording._graph is None

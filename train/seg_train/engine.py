@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from seg_core.config.schema import TrainConfig
+from seg_core.errors import SegError
 from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
@@ -78,7 +79,8 @@ class Trainer:
         self.steps = config.solver.steps if config.solver.epochs is None else config.solver.epochs * self.iterations
         self._build_graph(build.synchronised(network, config.solver, self.workers))
         images = len(train_set), len(val_set)
-        self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, images)
+        world_size = self.workers.world_size
+        self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, images, world_size)
         self.files.open(self.state, restart, self.workers.is_main)
         self._listener: Listener | None = None
         self._matrix: ConfusionMatrix | None = None
@@ -113,15 +115,24 @@ class Trainer:
         self._tell_start()
         try:
             self._train()
-        except torch.OutOfMemoryError as error:
-            raise TrainingError(
-                f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
-                "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
-            ) from None
+        except RuntimeError as error:
+            explained = self._explain(error)
+            if explained is None:
+                raise
+            raise explained from None
         self.stepper.close()  # not after an error: the device may wait for a process that is no more
         best = self.state.best_miou
         self._tell(EndEvent(best, self.files.best, time.perf_counter() - began, self.stepper.skipped))
         return TrainResult(self.files.best, best, self.state.step)
+
+    def _explain(self, error: RuntimeError) -> SegError | None:
+        """Return what torch's error means where that is no mistake of the program."""
+        if isinstance(error, torch.OutOfMemoryError):
+            return TrainingError(
+                f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
+                "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
+            )
+        return self.workers.explain(error)
 
     def _train(self) -> None:
         config, state = self.config, self.state

@@ -79,6 +79,16 @@ class Workers:
         dist.all_reduce(votes, dist.ReduceOp.MIN)
         return bool(votes)
 
+    def explain(self, error: BaseException) -> SegError | None:
+        """Return what `error` means when it is that of a lost connection to another process, None when it is not."""
+        lost = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+        if not (self.is_parallel and lost):
+            return None
+        return SegError(
+            f"rank {self.rank}: another of the {self.world_size} processes has ended; if it has not said why, look for "
+            "a lack of memory; the same command resumes the run"
+        )
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         if self.is_parallel:
@@ -117,12 +127,10 @@ def workers(device: str) -> Iterator[Workers]:
     except (Exception, KeyboardInterrupt) as error:
         if not _is_first(store):
             raise SystemExit(1) from None
-        if _is_lost_connection(error):
-            raise SegError(
-                f"rank {rank}: another of the {world_size} processes has died; look above for its last words, and "
-                "for a lack of memory; the same command resumes the run"
-            ) from None
-        raise
+        explained = Workers(rank, world_size, torch.device("cpu")).explain(error)
+        if explained is None:
+            raise
+        raise explained from None
     dist.destroy_process_group()
 
 
@@ -156,7 +164,3 @@ def _is_first(store: Store) -> bool:
         return int(store.add(_FAILED, 1)) == 1
     except RuntimeError:
         return False
-
-
-def _is_lost_connection(error: BaseException) -> bool:
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())

@@ -31,6 +31,7 @@ class RunFiles:
         preprocess: PreprocessSpec,
         labels: LabelSet,
         images: tuple[int, int],
+        world_size: int = 1,
     ) -> None:
         """Keep what goes into checkpoints; `images` counts those of training and of validation."""
         self.config = config
@@ -40,7 +41,7 @@ class RunFiles:
         self._preprocess = preprocess
         self._labels = labels
         self._images = images
-        self._fingerprint = fingerprint(config)
+        self._fingerprint = fingerprint(config, world_size)
 
     @property
     def best(self) -> Path:
@@ -107,8 +108,11 @@ class RunFiles:
         }
 
 
-def fingerprint(config: TrainConfig) -> str:
-    """Return what must be equal for a run to be resumed: all that shapes its weights, no paths or intervals."""
+def fingerprint(config: TrainConfig, world_size: int = 1) -> str:
+    """Return what must be equal for a run to be resumed: all that shapes its weights, no paths or intervals.
+
+    Of how many processes there are the size of a step depends.
+    """
     kept = config.model_dump_json(
         exclude={
             "output": True,
@@ -120,4 +124,5 @@ def fingerprint(config: TrainConfig) -> str:
             "solver": {"compile"},
         }
     )
-    return hashlib.sha256(kept.encode()).hexdigest()
+    processes = f" {world_size} processes" if world_size > 1 else ""
+    return hashlib.sha256(f"{kept}{processes}".encode()).hexdigest()

@@ -76,7 +76,8 @@ def load_state(path: Path, state: RunState, fingerprint: str) -> None:
         raise CheckpointError(f"{path}: not a training state of this release; delete it to start anew")
     if content["fingerprint"] != fingerprint:
         raise CheckpointError(
-            f"{path}: belongs to a run with another configuration; use another `output` or pass --restart to discard it"
+            f"{path}: belongs to a run with another configuration or number of processes; use another `output` or pass "
+            "--restart to discard it"
         )
     for name, part in state.parts().items():
         part.load_state_dict(content[name])
