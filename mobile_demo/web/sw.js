@@ -69,21 +69,23 @@ self.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== self.location.origin) return;
-  event.respondWith(FIXED.test(url.pathname) ? fromCache(request) : fromServer(request));
+  event.respondWith(FIXED.test(url.pathname) ? fromCache(event) : fromServer(request));
 });
 
 self.addEventListener('message', (event) => {
   if (event.data?.type === 'keep') event.waitUntil(dropOthers(event.data.urls));
 });
 
-/** @param {Request} request */
-async function fromCache(request) {
+/** @param {FetchEvent} event */
+async function fromCache(event) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
   // "reload" is how the page asks again for what did not have its hash.
   const kept = request.cache === 'reload' ? undefined : await cache.match(request.url);
   if (kept) return kept;
   const response = await fetch(request);
-  if (response.status === 200) await store(cache, request.url, response.clone());
+  // Kept while the page reads it already.
+  if (response.status === 200) event.waitUntil(store(cache, request.url, response.clone()));
   return response;
 }
 

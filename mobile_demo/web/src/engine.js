@@ -96,7 +96,8 @@ export async function openEngine(demo, { backend = null, report = () => {} } = {
     try {
       if (threads > 1 && !crossOriginIsolated) throw new Error('threads need a cross-origin isolated page');
       const expected = golden ?? (name === 'webgpu' ? await labelOnWasm(base) : null);
-      const check = await labeller.ask({ ...base, backend: name, threads, golden: expected });
+      const opening = labeller.ask({ ...base, backend: name, threads, golden: expected });
+      const check = await (name === backends.at(-1) ? opening : soon(opening));
       return makeEngine(labeller, { manifest, backend: name, threads, verified, check, refused });
     } catch (error) {
       labeller.close();
@@ -104,6 +105,22 @@ export async function openEngine(demo, { backend = null, report = () => {} } = {
     }
   }
   throw new Error(`the network does not run here. ${refused.join(' — ')}`);
+}
+
+/** How long a backend may take to start where another can be tried. */
+const PATIENCE_MS = 30_000;
+
+/**
+ * Browsers now and then start threads or a GPU and hear no more of them.
+ * @template T
+ * @param {Promise<T>} opening
+ * @returns {Promise<T>}
+ */
+function soon(opening) {
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`did not start within ${PATIENCE_MS / 1000} s`)), PATIENCE_MS);
+  });
+  return Promise.race([opening, /** @type {Promise<never>} */ (late)]);
 }
 
 /** @type {Record<Backend, string>} */
