@@ -10,7 +10,7 @@ from browser_material import SAMPLES, agreement, chromium, served, serving, two_
 
 from seg_core.manifest import load_manifest
 from seg_demo.golden import compute_golden
-from seg_demo.site import build_site
+from seg_demo.site import WEB_DIRECTORY, build_site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -116,6 +116,20 @@ def test_the_next_backend_is_tried_when_one_fails(onnx_url):
         assert page.open(onnx_url) == "ready", page.problem
         assert page.facts["Runs on"].startswith("WebAssembly")
         assert page.facts["Not used"].startswith("WebGPU: ")
+
+
+def test_the_next_backend_is_tried_when_one_hangs(models):
+    site = build_site(models["onnx"], load_manifest(models["onnx"]), None)
+    source = (WEB_DIRECTORY / "src" / "runtime-ort.js").read_text(encoding="utf-8")
+    start = "runtime }) {"
+    assert source.count(start) == 1
+    hanging = source.replace(start, f"{start} if (threads > 1) await new Promise(() => {{}});")
+    site["/src/runtime-ort.js"] = replace(site["/src/runtime-ort.js"], file=None, content=hanging.encode())
+    with serving(site) as url, chromium() as page:
+        two_threads(page)
+        assert page.open(url) == "ready", page.problem
+        assert page.facts["Runs on"] == "WebAssembly"
+        assert page.facts["Not used"] == "WebAssembly threads: did not start within 30 s"
 
 
 def test_plain_http_on_the_network_does_without(models, camera):
