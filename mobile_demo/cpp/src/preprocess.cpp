@@ -5,6 +5,10 @@
 #include "segproof/error.hpp"
 #include "segproof/resize.hpp"
 
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 namespace segproof {
 namespace {
 

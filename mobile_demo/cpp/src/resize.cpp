@@ -12,6 +12,10 @@ static_assert(FLT_EVAL_METHOD == 0, "the contract needs arithmetic without exces
 #error "the contract needs IEEE arithmetic: compile segproof without -ffast-math"
 #endif
 
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 namespace segproof {
 namespace {
 

@@ -1,6 +1,7 @@
 // The one exception of this library.
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <string_view>
