@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,17 @@ import pytest
 from browser_material import SAMPLES
 from test_web_sources import carry_cases, draw_bytes
 
-from seg_core import PostprocessSpec, Predictor, Roi, SpecError, plan_geometry, reference_preprocess
+from seg_core import (
+    Postprocessor,
+    PostprocessSpec,
+    Predictor,
+    PreprocessSpec,
+    Roi,
+    SpecError,
+    TensorSpec,
+    plan_geometry,
+    reference_preprocess,
+)
 from seg_core.manifest import load_manifest, manifest_path, parse_manifest
 from seg_core.prior import carry_labels
 from seg_core.spec import to_json
@@ -73,6 +85,7 @@ def write_material(folder: Path, models: dict[str, Path], example: str) -> None:
     text = manifest_path(models["onnx"]).read_text(encoding="utf-8")
     (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
     cases = {"onnxruntime": str(library), "networks": networks, "priors": list(_feed_priors())}
+    cases["outputs"] = list(_label_outputs(folder))
     cases["refused"] = [_refuse(text, *change) for change in REFUSED]
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     first = next(case for case in networks if case["model"] == models["onnx"].name and case["roi"] is None)
@@ -155,7 +168,7 @@ def _label_photo(folder: Path, model: Path, photo: str) -> list[dict[str, Any]]:
     return cases
 
 
-def _feed_priors():
+def _feed_priors() -> Iterator[dict[str, Any]]:
     for spec, seed, before, after, roi_before, roi_after in carry_cases():
         height, width = spec.size_hw
         labels = (draw_bytes(seed, height * width) % 4).reshape(height, width)
@@ -167,6 +180,34 @@ def _feed_priors():
         yield (
             {"spec": to_json(spec), "seed": seed, "before": before, "after": after, "roi_before": roi_before}
             | {"roi_after": roi_after, "fnv1a64": hash_bytes(tensor.tobytes())}
+        )
+
+
+def _label_outputs(folder: Path) -> Iterator[dict[str, Any]]:
+    """Drawn outputs of every kind, at the network's size and at fractions of it."""
+    generator = np.random.default_rng(5)
+    kinds = (("logits", "nchw", "float32"), ("logits", "nhwc", "float32"), ("labels", "nhw", "uint8"))
+    kinds = (*kinds, ("labels", "nhw", "int32"), ("labels", "nhw", "int64"))
+    ways = itertools.product(kinds, ("labels", "logits"), ("stretch", "letterbox", "center_crop"), (1, 4))
+    for index, ((role, layout, dtype), way, policy, fraction) in enumerate(ways):
+        height, width = 32 // fraction, 24 // fraction
+        shape = {"nchw": (1, 5, height, width), "nhwc": (1, height, width, 5), "nhw": (1, height, width)}[layout]
+        drawn = generator.normal(size=shape) if role == "logits" else generator.integers(0, 256, shape)
+        values = drawn.astype(dtype)
+        tensor = TensorSpec("y", role, shape, dtype, layout)
+        preprocess = PreprocessSpec((32, 24), resize=policy)
+        postprocess = PostprocessSpec(way, outside_label=index)
+        roi = (3, 5, 40, 37) if index % 2 else None
+        geometry = plan_geometry((61, 47), preprocess, roi and Roi(*roi))
+        postprocessor = Postprocessor(postprocess)
+        (folder / f"output{index}").write_bytes(values.tobytes())
+        (folder / f"output{index}.network").write_bytes(
+            postprocessor.network_labels(values, tensor, geometry).tobytes()
+        )
+        (folder / f"output{index}.source").write_bytes(postprocessor(values, tensor, geometry).tobytes())
+        yield (
+            {"preprocess": to_json(preprocess), "postprocess": to_json(postprocess), "output": to_json(tensor)}
+            | {"values": f"output{index}", "source": (61, 47), "roi": roi}
         )
 
 

@@ -4,6 +4,10 @@ package segproof
 private const val MANIFEST_VERSION = 1L
 private val BYTE = 0L..255L
 private val COUNT = 1L..Int.MAX_VALUE
+private val CRF_FIELDS = listOf(
+    "iterations", "smoothness_weight", "smoothness_sigma_px", "appearance_weight", "appearance_sigma_px",
+    "appearance_sigma_bgr", "scale", "label_confidence",
+)
 
 internal fun readManifest(root: Any?): Manifest {
     val fields = Fields.of(root, "manifest")
@@ -96,11 +100,18 @@ private fun checkConstants(spec: PreprocessSpec, fields: Fields) {
     }
 }
 
-private fun readPostprocess(fields: Fields) = PostprocessSpec(
+internal fun readPostprocess(fields: Fields) = PostprocessSpec(
     resize = fields.choice("resize"),
     outsideLabel = fields.integer("outside_label", BYTE).toInt(),
-    hasCrf = fields.has("crf") && fields.any("crf") != null && fields.map("crf").let { true },
+    hasCrf = fields.has("crf") && fields.any("crf") != null && checkCrf(fields.fields("crf")),
 ).also { fields.finish() }
+
+/** Of a CRF only the names are checked: it is not applied. */
+private fun checkCrf(fields: Fields): Boolean {
+    CRF_FIELDS.filter(fields::has).forEach(fields::number)
+    fields.finish()
+    return true
+}
 
 private fun readLabels(fields: Fields): LabelSet {
     val names = fields.list("names") { value, where -> value as? String ?: Fields.refuse(where, "text", value) }
@@ -130,7 +141,7 @@ private fun readGraph(fields: Fields) = GraphInfo(
     fields.truth("argmax"),
 ).also { fields.finish() }
 
-private fun readTensor(fields: Fields): TensorSpec {
+internal fun readTensor(fields: Fields): TensorSpec {
     val tensor = TensorSpec(
         name = fields.text("name"),
         role = fields.choice("role"),

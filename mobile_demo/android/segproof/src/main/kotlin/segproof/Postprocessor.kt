@@ -93,13 +93,21 @@ private fun toPlanes(scores: FloatArray, pixels: Int, classes: Int): FloatArray 
     return planes
 }
 
-/** Carry labels at network size back to the picture's; pixels outside the region get [outsideLabel]. */
+/**
+ * Carry labels at network size back to the picture's; pixels outside the region get [outsideLabel].
+ * Raises [ImageException] when there are not as many labels as the network's canvas has pixels.
+ */
 public fun restoreLabels(geometry: Geometry, labels: ByteArray, outsideLabel: Int): ByteArray {
     val (source, box, content, size) = geometry
+    checkLabels(labels, size)
     val restored = ByteArray(source.height * source.width)
     if (outsideLabel != 0 && box.size != source) restored.fill(outsideLabel.toByte())
     copyNearest(labels, size.width, content, restored, source.width, box)
     return restored
+}
+
+internal fun checkLabels(labels: ByteArray, size: Size) {
+    if (labels.size != size.height * size.width) throw ImageException("labels: ${labels.size} of them are not $size")
 }
 
 private fun place(labels: ByteArray, geometry: Geometry, outsideLabel: Int): ByteArray {

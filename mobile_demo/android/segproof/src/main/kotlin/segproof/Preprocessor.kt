@@ -59,7 +59,7 @@ public class Preprocessor(public val spec: PreprocessSpec) {
     private fun priorChannel(labels: ByteArray?): ByteArray {
         val pixels = spec.size.height * spec.size.width
         if (labels == null) return ByteArray(pixels)
-        if (labels.size != pixels) throw ImageException("prior: ${labels.size} labels are not ${spec.size}")
+        checkLabels(labels, spec.size)
         return ByteArray(pixels) { i -> priorTable[labels[i].toInt() and 255] }
     }
 

@@ -83,6 +83,8 @@ class ManifestTest {
             "\"version\": 1}" to "\"version\": 1, \"prior_values\": [1]}" to "preprocess.prior_values",
             "\"outside_label\": 0" to "\"outside_label\": -1" to "outside_label",
             "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": 3" to "postprocess.crf",
+            "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": {\"rounds\": 3}" to "postprocess.crf.rounds: unknown field",
+            "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": {\"scale\": \"2\"}" to "postprocess.crf.scale",
             "\"num_classes\": 3" to "\"num_classes\": 4" to "manifest.labels",
             "\"num_classes\": 3" to "\"num_classes\": 1" to "num_classes",
             "\"left\"" to "\"right\"" to "labels.names",
@@ -105,6 +107,28 @@ class ManifestTest {
         for ((change, words) in wrong) {
             assertRefused<ManifestException>(words) { Manifest.parse(changed(change), "tiny.onnx.json") }
         }
+    }
+
+    @Test
+    fun damagedTextIsRefusedAndNothingElseHappens() {
+        val noise = drawBytes(7, 4 * 4000).map { it.toInt() and 255 }
+        val signs = "{}[]\",:0123456789-.eEu\\ntfax\u0000é"
+        var refused = 0
+        for (i in 0 until 4000) {
+            val at = (noise[4 * i] * 256 + noise[4 * i + 1]) % MANIFEST.length
+            val sign = signs[noise[4 * i + 2] % signs.length]
+            val damaged = when (noise[4 * i + 3] % 3) {
+                0 -> MANIFEST.substring(0, at)
+                1 -> MANIFEST.replaceRange(at, at + 1, sign.toString())
+                else -> MANIFEST.removeRange(at, minOf(at + 9, MANIFEST.length))
+            }
+            try {
+                Manifest.parse(damaged)
+            } catch (_: ManifestException) {
+                refused++
+            }
+        }
+        assertTrue("only $refused", refused in 3000..3999)
     }
 
     @Test

@@ -3,6 +3,7 @@ package segproof
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
+import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
@@ -76,6 +77,21 @@ class ParityTest {
             }
         }
         assertTrue(count >= 6)
+    }
+
+    @Test
+    fun outputsOfEveryKindBecomePythonsLabels() {
+        val count = each("outputs") { fields ->
+            val spec = readPreprocess(fields.fields("preprocess"))
+            val output = readTensor(fields.fields("output"))
+            val values = decode(folder.resolve(fields.text("values")).readBytes(), output.dtype)
+            val geometry = Geometry.plan(size(fields, "source"), spec, rect(fields, "roi"))
+            val found = Postprocessor(readPostprocess(fields.fields("postprocess")), output).label(values, geometry)
+            val where = fields.text("values")
+            assertArrayEquals(where, folder.resolve("$where.network").readBytes(), found.network)
+            assertArrayEquals(where, folder.resolve("$where.source").readBytes(), found.source)
+        }
+        assertTrue(count >= 40)
     }
 
     @Test

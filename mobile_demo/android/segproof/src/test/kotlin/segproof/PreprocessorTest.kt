@@ -62,7 +62,7 @@ class PreprocessorTest {
     @Test
     fun priorOfAnotherSizeIsRefused() {
         val preprocessor = Preprocessor(Manifest.parse(changed(*WITH_PRIOR)).preprocess)
-        assertRefused<ImageException>("23 labels") {
+        assertRefused<ImageException>("23 of them are not 4x6") {
             preprocessor.prepare(drawPicture(1, Size(5, 5)), recall = { ByteArray(23) })
         }
     }
