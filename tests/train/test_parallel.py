@@ -32,7 +32,7 @@ def free_port():
 
 def launch(*arguments, timeout=120):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(HERE)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
         [*command, "--master-port", str(free_port()), *map(str, arguments)],
         env=environment, capture_output=True, text=True, timeout=timeout, check=False,
