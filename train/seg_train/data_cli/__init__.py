@@ -9,8 +9,8 @@ from seg_train.data_cli.convert import convert_command
 from seg_train.data_cli.crop_by_mask import crop_by_mask_command
 from seg_train.data_cli.measure_speed import measure_speed_command
 from seg_train.data_cli.preprocess import preprocess_command
+from seg_train.data_cli.rehearse import rehearse_command
 from seg_train.data_cli.rename import rename_command
-from seg_train.data_cli.test_cfg import rehearse_command
 
 _EPILOG = """\b
 Examples:
