@@ -16,6 +16,9 @@ internal class Fields private constructor(private val where: String, private val
 
     fun text(name: String): String = any(name) as? String ?: refuse(path(name), "text", values[name])
 
+    fun oneOf(name: String, vararg choices: String): String =
+        text(name).also { if (it !in choices) refuse(path(name), "one of ${choices.joinToString()}", it) }
+
     fun truth(name: String): Boolean = any(name) as? Boolean ?: refuse(path(name), "true or false", values[name])
 
     fun integer(name: String, range: LongRange): Long = asInteger(any(name), path(name), range)

@@ -27,12 +27,14 @@ public data class Manifest(
             total += count
         }
         if (artifact.bytes != null && artifact.bytes != total) {
-            throw ArtifactException("${artifact.file}: $total bytes, its manifest says ${artifact.bytes}; export it again")
+            throw ArtifactException(
+                "${artifact.file}: $total bytes, its manifest says ${artifact.bytes}; export it again",
+            )
         }
         val found = digest.digest().joinToString("") { byte -> (byte.toInt() and 255).toString(16).padStart(2, '0') }
         if (artifact.sha256 != null && artifact.sha256 != found) {
             throw ArtifactException(
-                "${artifact.file}: SHA-256 ${found.take(12)}… is not the ${artifact.sha256.take(12)}… of its manifest; " +
+                "${artifact.file}: SHA-256 ${found.take(12)}… is not its manifest's ${artifact.sha256.take(12)}…; " +
                     "the file was changed or damaged after export: export it again",
             )
         }

@@ -33,9 +33,7 @@ internal fun readManifest(root: Any?): Manifest {
 }
 
 private fun readArtifact(fields: Fields): ArtifactInfo {
-    val precisions = listOf("fp32", "fp16", "int8")
-    val precision = fields.text("precision")
-    if (precision !in precisions) Fields.refuse(fields.path("precision"), "one of ${precisions.joinToString()}", precision)
+    val precision = fields.oneOf("precision", "fp32", "fp16", "int8")
     return ArtifactInfo(
         file = fields.text("file"),
         target = fields.text("target"),
@@ -55,9 +53,7 @@ private fun readModel(fields: Fields) = ModelInfo(
 internal fun readPreprocess(fields: Fields): PreprocessSpec {
     val sides = fields.integers("size_hw", 1L..8192L)
     if (sides.size != 2) Fields.refuse(fields.path("size_hw"), "height and width", sides)
-    val priors = listOf("none", "previous_labels")
-    val prior = if (fields.has("prior")) fields.text("prior") else "none"
-    if (prior !in priors) Fields.refuse(fields.path("prior"), "one of ${priors.joinToString()}", prior)
+    val prior = if (fields.has("prior")) fields.oneOf("prior", "none", "previous_labels") else "none"
     val values = if (fields.has("prior_values")) fields.integers("prior_values", BYTE) else emptyList()
     val version = fields.integer("version", 1L..2L)
     if (version != (if (prior == "none") 1L else 2L)) {

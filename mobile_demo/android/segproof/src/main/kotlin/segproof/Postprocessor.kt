@@ -15,7 +15,8 @@ public class Postprocessor(private val spec: PostprocessSpec, private val output
         val scores = (values as? Values.Floats)?.data
             ?: throw ArtifactException("output \"${output.name}\": scores must come as Values.Floats")
         if (!areFinite(scores)) {
-            throw ArtifactException("output \"${output.name}\": holds NaN or infinity; half precision may have overflowed")
+            val why = "half precision may have overflowed"
+            throw ArtifactException("output \"${output.name}\": holds NaN or infinity; $why")
         }
         val pixels = output.size.height * output.size.width
         val classes = scores.size / pixels
@@ -44,7 +45,7 @@ public class Postprocessor(private val spec: PostprocessSpec, private val output
         }
     }
 
-    /** Enlarge the scores and take the largest; class by class, as all at the size of a photograph would be gigabytes. */
+    /** Enlarge the scores and take the largest: class by class, as all at a photograph's size would be gigabytes. */
     private fun labelResized(planes: FloatArray, classes: Int, geometry: Geometry): Labels {
         val pixels = output.size.height * output.size.width
         val network = Winner(geometry.size)

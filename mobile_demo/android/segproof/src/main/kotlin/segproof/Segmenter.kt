@@ -46,7 +46,8 @@ public class Segmenter(
 
     init {
         if (manifest.postprocess.hasCrf && !ignoreCrf) {
-            throw ManifestException("postprocess.crf: this library has no CRF; export without it, or pass ignoreCrf = true")
+            val advice = "export without it, or pass ignoreCrf = true"
+            throw ManifestException("postprocess.crf: this library has no CRF; $advice")
         }
     }
 

@@ -12,14 +12,17 @@ private val NORMS = mapOf(
     "raw" to Norm(1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0)),
 )
 
-/** Check every row of the text of `vectors.csv`; returns their number, raises [ArtifactException] at the first that differs. */
+/**
+ * Check every row of the text of `vectors.csv` and return their number.
+ * Raises [ArtifactException] at the first that differs, and where there is none.
+ */
 public fun checkVectors(csv: String): Int {
     val lines = csv.trim().lines()
     val names = lines.first().split(',')
     for (line in lines.drop(1)) {
         val row = names.zip(line.split(',')).toMap()
         val found = computeRow(row)
-        if (found != row.getValue("fnv1a64")) throw ArtifactException("golden vector: $found is not that of the row $line")
+        if (found != row["fnv1a64"]) throw ArtifactException("golden vector: $found is not that of the row $line")
     }
     return if (lines.size > 1) lines.size - 1 else throw ArtifactException("golden vectors: no rows")
 }
@@ -46,7 +49,10 @@ public fun hashValues(values: Values): String {
         is Values.Bytes -> values.data.forEach { hash.add(it.toInt()) }
         is Values.Ints -> values.data.forEach { hash.addWord(it) }
         is Values.Floats -> values.data.forEach { hash.addWord(it.toRawBits()) }
-        is Values.Longs -> values.data.forEach { hash.addWord(it.toInt()).also { _ -> hash.addWord((it ushr 32).toInt()) } }
+        is Values.Longs -> values.data.forEach {
+            hash.addWord(it.toInt())
+            hash.addWord((it ushr 32).toInt())
+        }
     }
     return hash.toString()
 }

@@ -25,15 +25,18 @@ class JsonTest {
     @Test
     fun everythingElseIsRefused() {
         val damaged = listOf(
-            "", " ", "{", "[", "[1", "[1,", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "nul",
-            "True", "NaN", "Infinity", "-", "+1", "01", "1.", ".5", "1e", "0x1", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
-            "\"a\nb\"", "1 2", "{} x", "// c\n1", "[1]]", "{\"a\":1 \"b\":2}", "\u00A01",
+            "", " ", "{", "[", "[1", "[1,", "[1,]", "[1 2]", "[1]]", "1 2", "{} x", "// c\n1", "\u00A01",
+            "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 \"b\":2}", "{a:1}", "{'a':1}",
+            "nul", "True", "NaN", "Infinity", "-", "+1", "01", "1.", ".5", "1e", "0x1",
+            "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"a\nb\"",
         )
         for (text in damaged) assertRefused<ManifestException>("not valid JSON") { parseJson(text) }
     }
 
     @Test
-    fun namesMayNotRepeat() = assertRefused<ManifestException>("\"a\" is there twice") { parseJson("{\"a\": 1, \"a\": 1}") }
+    fun namesMayNotRepeat() = assertRefused<ManifestException>("\"a\" is there twice") {
+        parseJson("{\"a\": 1, \"a\": 1}")
+    }
 
     @Test
     fun placeOfTheDamageIsNamed() = assertRefused<ManifestException>("line 2 column 5") { parseJson("{\n\"a\" 1}") }

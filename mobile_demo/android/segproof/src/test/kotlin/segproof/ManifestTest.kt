@@ -57,7 +57,9 @@ class ManifestTest {
                 Manifest.parse(changed("\"$name\": [{" to "\"$name\": [{\"more\": 1, "))
             }
         }
-        assertRefused<ManifestException>("manifest.more: unknown field") { Manifest.parse(changed("{" to "{\"more\": 1, ")) }
+        assertRefused<ManifestException>("manifest.more: unknown field") {
+            Manifest.parse(changed("{" to "{\"more\": 1, "))
+        }
     }
 
     @Test
@@ -83,7 +85,7 @@ class ManifestTest {
             "\"version\": 1}" to "\"version\": 1, \"prior_values\": [1]}" to "preprocess.prior_values",
             "\"outside_label\": 0" to "\"outside_label\": -1" to "outside_label",
             "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": 3" to "postprocess.crf",
-            "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": {\"rounds\": 3}" to "postprocess.crf.rounds: unknown field",
+            "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": {\"rounds\": 3}" to "crf.rounds: unknown field",
             "\"outside_label\": 0" to "\"outside_label\": 0, \"crf\": {\"scale\": \"2\"}" to "postprocess.crf.scale",
             "\"num_classes\": 3" to "\"num_classes\": 4" to "manifest.labels",
             "\"num_classes\": 3" to "\"num_classes\": 1" to "num_classes",
@@ -133,7 +135,9 @@ class ManifestTest {
 
     @Test
     fun messagesNameTheFile() {
-        assertRefused<ManifestException>("a.json: manifest: expected an object, found []") { Manifest.parse("[]", "a.json") }
+        assertRefused<ManifestException>("a.json: manifest: expected an object, found []") {
+            Manifest.parse("[]", "a.json")
+        }
     }
 
     @Test

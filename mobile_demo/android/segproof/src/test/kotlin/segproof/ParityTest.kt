@@ -71,7 +71,8 @@ class ParityTest {
                 val found = segmenter.label(picture, roi)
                 assertTrue(found.labels.toSet().size > 5) // a face has parts
                 val wrong = expected.indices.count { expected[it] != found.labels[it] }
-                println("${fields.text("model")} on ${fields.text("picture")} $roi: $wrong of ${expected.size} labels differ")
+                val name = "${fields.text("model")} on ${fields.text("picture")} $roi"
+                println("$name: $wrong of ${expected.size} labels differ")
                 assertEquals(expected.size, found.labels.size)
                 assertTrue(wrong <= fields.integer("may_differ", 0L..100_000L))
             }
@@ -125,6 +126,8 @@ class ParityTest {
         val name = Fields.of((cases.any("networks") as List<*>)[0], "network").text("model")
         val manifest = Manifest.parse(folder.resolve("$name.json").readText())
         assertRefused<ArtifactException>("13 bytes") { damaged.inputStream().use(manifest::verify) }
-        assertRefused<ArtifactException>("ONNX Runtime") { OrtBackend(cases.text("onnxruntime"), damaged.path, manifest) }
+        assertRefused<ArtifactException>("ONNX Runtime") {
+            OrtBackend(cases.text("onnxruntime"), damaged.path, manifest)
+        }
     }
 }

@@ -9,7 +9,9 @@ class PostprocessorTest {
     private val geometry = Geometry.plan(Size(4, 6), manifest.preprocess)
 
     private fun postprocessor(
-        resize: Restoring = Restoring.LABELS, role: TensorRole = TensorRole.LOGITS, layout: TensorLayout = TensorLayout.NCHW,
+        resize: Restoring = Restoring.LABELS,
+        role: TensorRole = TensorRole.LOGITS,
+        layout: TensorLayout = TensorLayout.NCHW,
         shape: List<Int> = listOf(1, 3, 2, 3),
     ) = Postprocessor(PostprocessSpec(resize, 9, false), TensorSpec("y", role, shape, TensorType.FLOAT32, layout))
 
@@ -18,7 +20,8 @@ class PostprocessorTest {
 
     @Test
     fun tiesGoToTheLowerClass() {
-        val planes = floatArrayOf(1f, 0f, 0f, -1f, 5f, 0f) + floatArrayOf(1f, 2f, 0f, -1f, 5f, -0f) + FloatArray(6) { 2f }
+        val planes =
+            floatArrayOf(1f, 0f, 0f, -1f, 5f, 0f) + floatArrayOf(1f, 2f, 0f, -1f, 5f, -0f) + FloatArray(6) { 2f }
         val found = postprocessor().label(Values.Floats(planes), geometry)
         assertArrayEquals(enlarged(2, 1, 2, 2, 0, 2), found.network)
         assertArrayEquals(found.network, found.source)
@@ -43,14 +46,19 @@ class PostprocessorTest {
             Values.Longs(longArrayOf(0, 1, 2, 2, 1, 255)),
         )
         for (each in values) assertArrayEquals(enlarged(0, 1, 2, 2, 1, 255), labels.label(each, geometry).source)
-        assertRefused<ArtifactException>("the label 256 is beyond") { labels.label(Values.Ints(IntArray(6) { 256 }), geometry) }
-        assertRefused<ArtifactException>("the label -1 is beyond") { labels.label(Values.Longs(LongArray(6) { -1 }), geometry) }
+        assertRefused<ArtifactException>("the label 256 is beyond") {
+            labels.label(Values.Ints(IntArray(6) { 256 }), geometry)
+        }
+        assertRefused<ArtifactException>("the label -1 is beyond") {
+            labels.label(Values.Longs(LongArray(6) { -1 }), geometry)
+        }
         assertRefused<ArtifactException>("found floats") { labels.label(Values.Floats(FloatArray(6)), geometry) }
     }
 
     @Test
     fun pixelsOutsideTheRegionGetTheirLabel() {
-        val region = Geometry.plan(Size(5, 8), manifest.preprocess.copy(resize = ResizePolicy.STRETCH), Rect(1, 2, 2, 3))
+        val stretch = manifest.preprocess.copy(resize = ResizePolicy.STRETCH)
+        val region = Geometry.plan(Size(5, 8), stretch, Rect(1, 2, 2, 3))
         for (resize in Restoring.values()) {
             val planes = FloatArray(6) { 0f } + FloatArray(6) { 1f } + FloatArray(6) { 0f }
             val found = postprocessor(resize).label(Values.Floats(planes), region).source
@@ -63,7 +71,9 @@ class PostprocessorTest {
         for (wrong in listOf(Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY)) {
             for (place in listOf(0, 7, 17)) {
                 val planes = FloatArray(18).also { it[place] = wrong }
-                assertRefused<ArtifactException>("NaN or infinity") { postprocessor().label(Values.Floats(planes), geometry) }
+                assertRefused<ArtifactException>("NaN or infinity") {
+                    postprocessor().label(Values.Floats(planes), geometry)
+                }
             }
         }
         postprocessor().label(Values.Floats(FloatArray(18) { Float.MAX_VALUE }), geometry)
@@ -71,8 +81,12 @@ class PostprocessorTest {
 
     @Test
     fun otherNumbersOfValuesAreRefused() {
-        assertRefused<ArtifactException>("17 values, 18 expected") { postprocessor().label(Values.Floats(FloatArray(17)), geometry) }
-        assertRefused<ArtifactException>("must come as") { postprocessor().label(Values.Bytes(ByteArray(18)), geometry) }
+        assertRefused<ArtifactException>("17 values, 18 expected") {
+            postprocessor().label(Values.Floats(FloatArray(17)), geometry)
+        }
+        assertRefused<ArtifactException>("must come as") {
+            postprocessor().label(Values.Bytes(ByteArray(18)), geometry)
+        }
     }
 
     @Test

@@ -46,7 +46,9 @@ class PreprocessorTest {
     fun picturesThatAreNoneAreRefused() {
         assertRefused<ImageException>("3 pixels are not 2x2") { Picture(IntArray(3), 2, 2) }
         assertRefused<ImageException>("0 pixels are not 0x4") { Picture(IntArray(0), 0, 4) }
-        assertRefused<ImageException>("11 bytes are not 2x2 in BGR") { Picture.ofBytes(ByteArray(11), 2, 2, PixelOrder.BGR) }
+        assertRefused<ImageException>("11 bytes are not 2x2 in BGR") {
+            Picture.ofBytes(ByteArray(11), 2, 2, PixelOrder.BGR)
+        }
         assertRefused<ImageException>("-1x-1") { Picture(IntArray(1), -1, -1) }
     }
 
@@ -55,7 +57,9 @@ class PreprocessorTest {
         val picture = drawPicture(1, Size(5, 5))
         val regions = listOf(Rect(-1, 0, 2, 2), Rect(0, 4, 2, 2), Rect(0, 0, 0, 2), Rect(4, 4, Int.MAX_VALUE, 1))
         for (region in regions) {
-            assertRefused<ImageException>("is not inside the picture of 5x5") { Preprocessor(spec).prepare(picture, region) }
+            assertRefused<ImageException>("is not inside the picture of 5x5") {
+                Preprocessor(spec).prepare(picture, region)
+            }
         }
     }
 
