@@ -1,6 +1,5 @@
 """The C++ port: built, held to the golden vectors on two processors, and to Python's labels on real photographs."""
 
-import itertools
 import json
 import os
 import re
@@ -8,20 +7,19 @@ import shutil
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from browser_material import CHECKPOINT, ROOT, SAMPLES, find_program
+from cpp_material import carry_cases, draw_bytes, draw_files
 
-from seg_core import Predictor, PreprocessSpec, Roi, plan_geometry, reference_preprocess
+from seg_core import Predictor, Roi, plan_geometry, reference_preprocess
 from seg_core.images import load_image, load_mask
 from seg_core.prior import carry_labels
-from seg_core.spec import to_json
 from seg_core.visualize import overlay
-from seg_demo.golden import draw_picture, hash_bytes
+from seg_demo.golden import hash_bytes
 
 SOURCES = ROOT / "mobile_demo" / "cpp"
 #: Kept between runs: a rebuild of nothing takes a second.
@@ -67,10 +65,18 @@ def tool(tree):
 
     (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
 
-    def call(*arguments, runtime=library):
-        return run([tree / "segproof-cpp", *arguments], env=os.environ | {"SEGPROOF_ORT": str(runtime)})
+    def call(*arguments, runtime=library, folder=tree):
+        return run([folder / "segproof-cpp", *arguments], env=os.environ | {"SEGPROOF_ORT": str(runtime)})
 
     return call
+
+
+@pytest.fixture(scope="module")
+def sanitized(tree):
+    """The tree that is built with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    done = run([find_program("ctest"), "--test-dir", tree, "--tests-regex", "^sanitizers$", "--output-on-failure"])
+    assert done.returncode == 0, done.stdout
+    return tree / "sanitizers"
 
 
 def refused(done, *parts, code=1):
@@ -189,47 +195,6 @@ def test_manifests_that_do_not_fit_the_model_are_refused(tool, model, tmp_path):
     assert not out.exists()
 
 
-def add_chunk(png, kind, body):
-    """Return a PNG with one more chunk before its pixels."""
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    at = png.index(b"IDAT") - 4
-    return png[:at] + chunk + png[at:]
-
-
-def draw_files(folder):
-    """Write pictures of every kind that the contract names, and return their paths."""
-    generator = np.random.default_rng(5)
-    colour = cv2.resize(generator.integers(0, 256, (6, 9, 3), np.uint8), (90, 61), interpolation=cv2.INTER_CUBIC)
-    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    encoded = {
-        "colour.png": cv2.imencode(".png", colour)[1].tobytes(),
-        "grey.png": cv2.imencode(".png", colour[..., 0])[1].tobytes(),
-        "alpha.png": cv2.imencode(".png", np.dstack([colour, colour[..., 1]]))[1].tobytes(),
-        "deep.png": cv2.imencode(".png", colour.astype(np.uint16) * 257 + 200)[1].tobytes(),
-        "bits.png": cv2.imencode(".png", colour[..., 0], [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes(),
-        "colour.ppm": cv2.imencode(".ppm", colour)[1].tobytes(),
-        "grey.pgm": cv2.imencode(".pgm", colour[..., 0])[1].tobytes(),
-        "turned.png": add_chunk(cv2.imencode(".png", colour)[1].tobytes(), b"eXIf", exif),
-        "gamma.png": add_chunk(cv2.imencode(".png", colour)[1].tobytes(), b"gAMA", struct.pack(">I", 100_000)),
-        "palette.png": draw_palette(generator),
-    }
-    for name, data in encoded.items():
-        (folder / name).write_bytes(data)
-    return sorted(folder / name for name in encoded)
-
-
-def draw_palette(generator):
-    """Return a palette PNG of 4 bits with a translucent entry."""
-    rows = generator.integers(0, 256, (7, 5), np.uint8)
-    header = struct.pack(">IIBBBBB", 10, 7, 4, 3, 0, 0, 0)
-    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    png = b"\x89PNG\r\n\x1a\n"
-    parts = {b"IHDR": header, b"PLTE": generator.bytes(48), b"tRNS": b"\x00\x80", b"IDAT": pixels, b"IEND": b""}
-    for kind, body in parts.items():
-        png += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return png
-
-
 def test_pictures_are_decoded_as_python_decodes_them(tree, tmp_path):
     files = [*draw_files(tmp_path), SAMPLES / "astronaut.png", SAMPLES / "grace_hopper.png"]
     done = run([tree / "test" / "segproof-check", "decode", *files])
@@ -238,39 +203,6 @@ def test_pictures_are_decoded_as_python_decodes_them(tree, tmp_path):
     expected = [f"{image.shape[0]} {image.shape[1]} {hash_bytes(image.tobytes())}" for image in images]
     found = done.stdout.splitlines()
     assert dict(zip(files, found, strict=True)) == dict(zip(files, expected, strict=True))
-
-
-def carry_cases(manifest):
-    """Yield (spec, case): a frame and the one before it, under every policy, layout, colour and dtype."""
-    choices = itertools.product(
-        ("stretch", "letterbox", "center_crop"), ("nchw", "nhwc"), ("rgb", "gray"), (True, False)
-    )
-    for seed, (policy, layout, color, raw) in enumerate(choices, start=1):
-        channels = 2 if color == "gray" else 4
-        spec = PreprocessSpec(
-            (12, 10), color, policy, layout=layout, dtype="uint8" if raw else "float32", scale=1.0 if raw else 1 / 255,
-            mean=(0.0,) * channels if raw else (0.485, 0.456, 0.406, 0.0)[-channels:], pad_value=7,
-            std=(1.0,) * channels if raw else (0.229, 0.224, 0.225, 0.25)[-channels:],
-            prior="previous_labels", prior_values=tuple(range(10, 29)),
-        )  # fmt: skip
-        tensor = {"shape": spec.tensor_shape, "dtype": spec.dtype, "layout": layout}
-        output = {"shape": (1, 12, 10), "dtype": "uint8", "layout": "nhw", "role": "labels"}
-        changed = manifest | {
-            "preprocess": to_json(spec),
-            "inputs": [manifest["inputs"][0] | tensor],
-            "outputs": [manifest["outputs"][0] | output],
-        }
-        for before, after, old, new in (
-            ((23, 37), (23, 37), None, None),
-            ((23, 37), (23, 37), (2, 3, 15, 20), (4, 1, 17, 21)),
-            ((23, 37), (24, 37), None, (0, 0, 20, 20)),
-        ):
-            case = {"seed": seed, "classes": 20, "before": before, "after": after, "roi_before": old, "roi_after": new}
-            yield spec, case | {"manifest": changed}
-
-
-def draw_bytes(seed, count):
-    return draw_picture(seed, (1, -(-count // 3))).ravel()[:count]
 
 
 def test_previous_labels_are_fed_as_python_feeds_them(tree, model):
@@ -290,3 +222,29 @@ def test_previous_labels_are_fed_as_python_feeds_them(tree, model):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == expected
     assert len(set(expected)) > 0.9 * len(expected) > 60
+
+
+def test_the_tool_is_clean_under_sanitizers(tool, sanitized, model, tmp_path):
+    photo, mask = SAMPLES / "astronaut.png", tmp_path / "m.png"
+    done = tool(model, photo, tmp_path / "o.png", "--mask", mask, folder=sanitized)
+    assert done.returncode == 0, done.stderr
+    with Predictor.open(model) as predictor:
+        assert np.array_equal(load_mask(mask), predictor.predict(load_image(photo)).labels)
+    copied = Path(shutil.copy(model, tmp_path / "copied.onnx"))
+    text, small = Path(f"{model}.json").read_bytes(), cv2.imencode(".png", load_image(photo)[::8, ::8])[1].tobytes()
+    generator, codes = np.random.default_rng(11), []
+    for _ in range(40):
+        Path(f"{copied}.json").write_bytes(damage(generator, text))
+        (tmp_path / "small.png").write_bytes(damage(generator, small) if generator.integers(2) else small)
+        done = tool(copied, tmp_path / "small.png", tmp_path / "o.png", folder=sanitized)
+        assert done.returncode == 0 or refused(done)
+        codes.append(done.returncode)
+    assert sum(codes) > 20
+
+
+def damage(generator, data):
+    """Return `data` with a few of its bytes changed, or cut short."""
+    changed = bytearray(data)
+    for at in generator.integers(0, len(data), generator.integers(1, 4)):
+        changed[at] = generator.integers(0, 256)
+    return bytes(changed[: generator.integers(len(data))] if generator.integers(5) == 0 else changed)
