@@ -23,7 +23,7 @@ def draw_files(folder):
     """Write pictures of every kind that the contract names, and return their paths."""
     generator = np.random.default_rng(5)
     colour = cv2.resize(generator.integers(0, 256, (6, 9, 3), np.uint8), (90, 61), interpolation=cv2.INTER_CUBIC)
-    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0%c\0\0\0\0\0\0"
     encoded = {
         "colour.png": cv2.imencode(".png", colour)[1].tobytes(),
         "grey.png": cv2.imencode(".png", colour[..., 0])[1].tobytes(),
@@ -32,10 +32,11 @@ def draw_files(folder):
         "bits.png": cv2.imencode(".png", colour[..., 0], [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes(),
         "colour.ppm": cv2.imencode(".ppm", colour)[1].tobytes(),
         "grey.pgm": cv2.imencode(".pgm", colour[..., 0])[1].tobytes(),
-        "turned.png": add_chunk(cv2.imencode(".png", colour)[1].tobytes(), b"eXIf", exif),
         "gamma.png": add_chunk(cv2.imencode(".png", colour)[1].tobytes(), b"gAMA", struct.pack(">I", 100_000)),
         "palette.png": draw_palette(generator),
     }
+    for orientation in range(1, 9):
+        encoded[f"turned{orientation}.png"] = add_chunk(encoded["colour.png"], b"eXIf", exif % orientation)
     for name, data in encoded.items():
         (folder / name).write_bytes(data)
     return sorted(folder / name for name in encoded)
