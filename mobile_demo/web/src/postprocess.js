@@ -32,11 +32,14 @@ export function postprocess(spec, output, values, geometry) {
   if (!(values instanceof Float32Array)) throw new Error(`output "${output.name}": logits are float32`);
   const classes = values.length / (height * width);
   const byPixel = output.layout === 'nhwc';
+  if (spec.resize === 'logits') {
+    refuseUnlessFinite(values.reduce((sum, score) => sum + score * 0, 0));
+    const planes = byPixel ? toPlanes(values, classes) : values;
+    return argmaxResized(planes, { height, width }, classes, geometry, spec.outside_label);
+  }
   const small = byPixel ? argmaxPixels(values, classes) : argmaxPlanes(values, height * width, classes);
   const network = repeat(small, height, width, size);
-  if (spec.resize === 'labels') return { network, source: restoreLabels(geometry, network, spec.outside_label) };
-  const planes = byPixel ? toPlanes(values, classes) : values;
-  return { network, source: argmaxResized(planes, { height, width }, classes, geometry, spec.outside_label) };
+  return { network, source: restoreLabels(geometry, network, spec.outside_label) };
 }
 
 /**
@@ -169,39 +172,52 @@ function repeat(labels, height, width, size) {
 }
 
 /**
- * Resize each class's scores bilinearly, first to the network's size and then to the source's, and take the largest.
+ * Resize each class's scores bilinearly, first to the network's size and then to the source's; the largest wins at both.
  * @param {Float32Array} planes
  * @param {import('./geometry.js').Size} size
  * @param {number} classes
  * @param {Geometry} geometry
  * @param {number} outsideLabel
+ * @returns {Labels}
  */
 function argmaxResized(planes, size, classes, geometry, outsideLabel) {
   const { source, box, content } = geometry;
   const pixels = size.height * size.width;
-  const labels = new Uint8Array(box.height * box.width);
-  /** @type {Float32Array | null} */
-  let best = null;
+  const network = new Winner(geometry.size.height * geometry.size.width);
+  const inside = new Winner(box.height * box.width);
   for (let c = 0; c < classes; c++) {
     const whole = resizeBilinear(planes.subarray(c * pixels, (c + 1) * pixels), size, geometry.size);
-    const inside = cutPlane(whole, geometry.size.width, content);
-    const score = resizeBilinear(inside, content, box);
-    if (best === null) {
-      best = score.slice();
-      continue;
-    }
-    for (let i = 0; i < score.length; i++) {
-      if (score[i] > best[i]) {
-        best[i] = score[i];
-        labels[i] = c;
-      }
-    }
+    network.offer(whole, c);
+    inside.offer(resizeBilinear(cutPlane(whole, geometry.size.width, content), content, box), c);
   }
   const placed = new Uint8Array(source.height * source.width).fill(outsideLabel);
   for (let y = 0; y < box.height; y++) {
-    placed.set(labels.subarray(y * box.width, (y + 1) * box.width), (box.top + y) * source.width + box.left);
+    placed.set(inside.labels.subarray(y * box.width, (y + 1) * box.width), (box.top + y) * source.width + box.left);
   }
-  return placed;
+  return { network: network.labels, source: placed };
+}
+
+/** Keeps the class with the largest score a pixel, the lowest on a tie, as classes are offered in their order. */
+class Winner {
+  /** @param {number} pixels */
+  constructor(pixels) {
+    this.labels = new Uint8Array(pixels);
+    this.best = new Float32Array(pixels).fill(-Infinity);
+  }
+
+  /**
+   * @param {Float32Array} scores
+   * @param {number} label
+   */
+  offer(scores, label) {
+    const { labels, best } = this;
+    for (let i = 0; i < scores.length; i++) {
+      if (scores[i] > best[i]) {
+        best[i] = scores[i];
+        labels[i] = label;
+      }
+    }
+  }
 }
 
 /**

@@ -86,3 +86,23 @@ test('bilinear resizing is that of OpenCV', () => {
   assert.equal(found.length, wanted.length);
   found.forEach((value, i) => assert.ok(Math.abs(value - wanted[i]) < 2e-6, `${i}: ${value} ${wanted[i]}`));
 });
+
+test('where scores are resized, those of a fraction are enlarged before the largest is taken, at the network\'s size too', () => {
+  const logits = { resize: 'logits', outside_label: 7 };
+  const small = { height: 2, width: 4 };
+  const whole = { height: 8, width: 16 };
+  const wide = planGeometry(whole, { size_hw: [8, 16], resize: 'stretch' });
+  const scores = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i * 7));
+  const planes = [0, 1, 2].map((c) => resizeBilinear(scores.subarray(c * 8, c * 8 + 8), small, whole));
+  const wanted = Array.from({ length: 128 }, (_, i) => {
+    const pixel = planes.map((plane) => plane[i]);
+    return pixel.indexOf(Math.max(...pixel));
+  });
+  const found = postprocess(logits, output(), scores, wide);
+  assert.deepEqual([...found.network], wanted);
+  assert.deepEqual([...found.source], wanted);
+  const repeated = postprocess(labels, output(), scores, wide).network;
+  assert.notDeepEqual([...repeated], wanted);
+  scores[5] = NaN;
+  assert.throws(() => postprocess(logits, output(), scores, wide), /NaN or infinity/);
+});
