@@ -62,7 +62,7 @@ def test_eval_gate_prints_the_scores_and_exits_3(model, data):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("tiny.onnx", "--data", "nowhere"), 1, "nowhere: no such directory"),
+        (("tiny.onnx", "--data", "nowhere"), 1, "nowhere: no such file or directory"),
         (("missing.onnx", "--data", "data"), 1, "missing.onnx"),
         (("notes.txt", "--data", "data"), 1, "not a kind of artifact"),
         (("tiny.onnx",), 2, "--data"),
