@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from seg_core.geometry import Geometry, Roi
 from seg_core.manifest import Manifest
 from seg_core.postprocessing import Postprocessor
 from seg_core.preprocessing import Preprocessor
 from seg_core.runners import open_runner
-from seg_core.spec import PostprocessSpec
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -46,16 +44,14 @@ def compute_golden(artifact: Path, manifest: Manifest) -> str:
 
     Raises ArtifactError when the artifact does not run, MissingDependencyError when its runtime is not installed.
     """
-    tensor = Preprocessor(manifest.preprocess)(draw_picture(SEED, SOURCE_HW)).tensor
+    tensor, geometry = Preprocessor(manifest.preprocess)(draw_picture(SEED, SOURCE_HW))
     runner = open_runner(artifact, manifest)
     try:
         outputs = runner.run({manifest.inputs[0].name: tensor})
     finally:
         runner.close()
-    size_hw = manifest.preprocess.size_hw
-    whole = Geometry(size_hw, Roi(0, 0, *size_hw), size_hw, (0, 0), size_hw)
     output = manifest.outputs[0]
-    labels = Postprocessor(PostprocessSpec("labels"))(outputs[output.name], output, whole)
+    labels = Postprocessor(manifest.postprocess).network_labels(outputs[output.name], output, geometry)
     little_endian = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
     golden = {
         "seed": SEED,
