@@ -18,14 +18,6 @@ NUM_CLASSES = 3
 MOST_STEPS = 40
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=list_models())
 def network(request):
     torch.manual_seed(0)

@@ -18,14 +18,6 @@ from seg_train.losses.segmentation import EDGE_TERMS
 VOID = 255
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def only(name, **values):
     """A LossSection with one term; the edge terms stand beside cross-entropy, without which nothing is learnt."""
     weights = dict.fromkeys(list_losses(), 0.0) | {name: 1.0}

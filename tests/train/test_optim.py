@@ -15,14 +15,6 @@ from seg_train.average import MovingAverage, build_average
 from seg_train.optim import build_optimizer, list_optimizers, parameter_groups
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def network():
     torch.manual_seed(0)

@@ -81,7 +81,7 @@ def test_sides_are_put_right_before_classes_are_merged(root, tmp_path):
     assert train.labels.names == val.labels.names == ("rest", "right", "left")
     assert train.labels.flip_pairs == ((1, 2),)
     for dataset, index, left in ((train, 0, 2), (train, 1, 1), (val, 1, 2)):
-        _, mask = dataset._read(dataset.pairs[index])
+        _, mask = dataset._source.reading.read(dataset.pairs[index])
         assert [set(mask[:, half].ravel()) for half in HALVES] == [{left}, {3 - left}]
 
 

@@ -16,14 +16,6 @@ from seg_train.rename import KeyMap, plan_rename
 SIZE = ("--size", "64x64")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(3)

@@ -147,8 +147,8 @@ def test_swapped_masks_are_put_right_in_training_alone(data_dir):
     plain = Trainer(make_config(data_dir, output=data_dir / "other"))
     swap = {0: 0, 1: 2, 2: 1}
     for index in range(6):
-        _, got = trainer.train_set._read(trainer.train_set.pairs[index])
-        _, stored = plain.train_set._read(plain.train_set.pairs[index])
+        _, got = trainer.train_set._source.reading.read(trainer.train_set.pairs[index])
+        _, stored = plain.train_set._source.reading.read(plain.train_set.pairs[index])
         assert np.array_equal(got, np.vectorize(swap.get)(stored) if index == 1 else stored)
     _, val_target = trainer.val_set[1]
     assert torch.equal(val_target, plain.val_set[1][1])

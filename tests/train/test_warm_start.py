@@ -14,14 +14,6 @@ OPTIONS = {"aux_head": True, "upsample": True}
 FIRST = "conv1.0.weight"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def build(num_classes=3, in_channels=3, seed=1):
     torch.manual_seed(seed)
     return build_model(ModelSpec("ddrnet_23_slim", num_classes, in_channels, OPTIONS))

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from seg_core.geometry import plan_geometry
 from seg_core.mask_reading import Decoded
 from seg_core.preprocessing import Preprocessor
-from seg_core.samples import Reduction, SamplePair
+from seg_core.samples import Reduction
 from seg_core.spec import PreprocessSpec
 from seg_train.augment import Augmenter, allowed_reduction, contract_matrix
 from seg_train.pair_source import PairSource
@@ -91,6 +91,3 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
             return source.decoded[index]
         known_mask = source.masks[index] if source.masks is not None else None
         return source.reading.read(self.pairs[index], reduction, known_mask)
-
-    def _read(self, pair: SamplePair) -> Decoded:
-        return self._source.reading.read(pair)
