@@ -269,9 +269,7 @@ def test_drafts_of_a_killed_process_are_removed_and_nothing_else(root):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not hasattr(resource, "prlimit"), reason="platform: only Linux limits a running process"
-)
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="platform: only Linux limits a running process")
 def test_a_full_disk_is_one_line_and_the_files_before_it_stay(root):
     config = small_runs.write_config(
         root, solver={"steps": 4000}, model={"options": {"width": 32}}, save_every=1, eval_every=1, log_every=1000
