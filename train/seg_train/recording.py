@@ -87,6 +87,7 @@ class Recording:
             self._losses = self._step(self._batches, self._weight)
 
 
+@torch.no_grad()
 def lerp_average(average: MovingAverage, model: torch.nn.Module, weight: Tensor) -> None:
     """Move `average` towards `model` by `weight`, a scalar tensor, without counting the step."""
     (mine, theirs), copied = average.tensor_pairs(model)
