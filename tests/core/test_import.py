@@ -9,10 +9,10 @@ import seg_core
 
 HEAVY = ("torch", "onnx", "onnxruntime", "coremltools", "tensorflow", "click", "rich", "pydantic", "yaml", "timm")
 
-#: Milliseconds that `import seg_core` may cost on top of numpy and OpenCV.
-IMPORT_BUDGET_MS = 30.0
-#: The same for resolving every public name at once, which an app never does.
-ALL_NAMES_BUDGET_MS = 90.0
+#: Calls and returns that `import seg_core` may take on top of numpy and OpenCV (measured: 1,200).
+IMPORT_BUDGET = 5_000
+#: The same for resolving every public name at once, which an app never does (measured: 57,000 with Python 3.11).
+ALL_NAMES_BUDGET = 100_000
 
 BLOCKER = f"""
 import sys
@@ -58,17 +58,16 @@ def test_a_picture_is_labelled_where_everything_else_is_blocked(samples_dir):
 
 
 @pytest.mark.parametrize(
-    ("statement", "budget_ms"),
-    [("import seg_core", IMPORT_BUDGET_MS), ("from seg_core import *", ALL_NAMES_BUDGET_MS)],
+    ("statement", "budget"), [("import seg_core", IMPORT_BUDGET), ("from seg_core import *", ALL_NAMES_BUDGET)]
 )
-def test_importing_is_cheap_on_top_of_numpy_and_opencv(statement, budget_ms):
-    # Processor time, because a busy machine stretches wall time without the import having become dearer.
+def test_importing_is_cheap_on_top_of_numpy_and_opencv(statement, budget):
+    # Counted, not timed: the same work takes half as long again on the next machine.
     script = (
-        f"import time, numpy, cv2\nstart = time.process_time()\n{statement}\nprint(1e3 * (time.process_time() - start))"
+        "import itertools, sys, numpy, cv2\ncount = itertools.count()\n"
+        f"sys.setprofile(lambda *event: next(count))\n{statement}\nsys.setprofile(None)\nprint(next(count))"
     )
-    costs_ms = [float(run(script)) for _ in range(7)]
-    # The least is what the import costs; whatever is above it is the machine's.
-    assert min(costs_ms) <= budget_ms, costs_ms
+    run(script)  # compiles what is not compiled yet
+    assert 0 < int(run(script)) <= budget
 
 
 def test_public_names_are_real():
