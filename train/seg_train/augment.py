@@ -18,6 +18,7 @@ from seg_core.config.schema import AugmentSection
 from seg_core.geometry import Geometry
 from seg_core.labels import LabelSet
 from seg_core.mask_reading import swap_table
+from seg_train.color import apply_color, color_matrix
 
 Image = npt.NDArray[np.uint8]
 Matrix = npt.NDArray[np.float64]
@@ -106,22 +107,11 @@ class Augmenter:
         contrast = 1 + rng.uniform(-options.contrast, options.contrast)
         brightness = 1 + rng.uniform(-options.brightness, options.brightness)
         saturation = 1 + rng.uniform(-options.saturation, options.saturation)
-        turn = round(rng.uniform(-options.hue_deg, options.hue_deg) / 2)  # OpenCV's hue is in units of 2 degrees
-        mean = float(canvas.mean())
-        levels = np.arange(256, dtype=np.float32)
-        table = np.clip((levels - mean) * contrast + mean * brightness, 0, 255).astype(np.uint8)
-        canvas = cv2.LUT(canvas, table).astype(np.uint8, copy=False)
+        hue_deg = rng.uniform(-options.hue_deg, options.hue_deg)
         if rng.random() < options.grayscale:
-            return cv2.cvtColor(cv2.cvtColor(canvas, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR).astype(
-                np.uint8, copy=False
-            )
-        if turn == 0 and saturation == 1:
-            return canvas
-        hsv = cv2.cvtColor(canvas, cv2.COLOR_BGR2HSV)
-        tables = np.stack(
-            [(np.arange(256) + turn) % 180, np.clip(levels * saturation, 0, 255), levels], axis=-1
-        ).astype(np.uint8)
-        return cv2.cvtColor(cv2.LUT(hsv, tables[None]), cv2.COLOR_HSV2BGR).astype(np.uint8, copy=False)
+            saturation = 0.0
+        mean = float(canvas[::4, ::4].mean())  # a sixteenth of the pixels says it well enough
+        return apply_color(canvas, color_matrix(mean, brightness, contrast, saturation, hue_deg))
 
     def _degrade(self, canvas: Image, rng: np.random.Generator) -> Image:
         """Apply what cameras and codecs do: loss of resolution, blur, JPEG blocks."""
