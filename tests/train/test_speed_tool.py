@@ -54,9 +54,25 @@ def test_loading_is_measured_beside_drawn_batches(config):
     assert [line[:13].strip() for line in lines[1:]] == ["drawn batches", "from files", "loader alone"]
 
 
+def test_a_loader_is_measured_without_a_step(config, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a step was built")
+
+    monkeypatch.setattr("seg_train.speed.Stepper", refuse)
+    result = invoke(config, "--loader-alone", "--json")
+    assert result.exit_code == 0, result.output
+    (speed,) = json.loads(result.stdout)["speeds"]
+    assert (speed["name"], len(speed["rounds_ms"])) == ("loader alone", 2)
+    assert speed["images_per_s"] == pytest.approx(2e3 / speed["step_ms"], rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(["--variant", "fastest"], "'fastest'; known: eager fp32"), (["--rounds", "0"], "0 is not in the range x>=1")],
+    [
+        (["--variant", "fastest"], "'fastest'; known: eager fp32"),
+        (["--rounds", "0"], "0 is not in the range x>=1"),
+        (["--loader-alone", "--from-files"], "--loader-alone takes no step"),
+    ],
 )
 def test_wrong_usage_is_named(config, arguments, text):
     result = CliRunner().invoke(measure_speed_command, [str(config), *arguments])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
@@ -29,6 +29,11 @@ VARIANTS: dict[str, dict[str, str]] = {
     "compiled bf16": {"precision": "bf16", "compile": "default"},
     "compiled bf16, CUDA graphs": {"precision": "bf16", "compile": "cuda_graphs"},
 }
+
+#: Batches that a loader gives before it is measured: its processes start and fill their queues, which no long run sees.
+WARM_BATCHES = 40
+
+LOADER = "loader alone"
 
 
 @dataclass(frozen=True)
@@ -116,19 +121,37 @@ def measure_loading(
     lane = _Lane(name, config, solver, workers)
     drawn = _drawn_batch(config, workers)
     lane.measure(_endless(drawn), 12, workers)
-    found: dict[str, list[float]] = {"drawn batches": [], "from files": [], "loader alone": []}
-    warm = 40
+    found: dict[str, list[float]] = {"drawn batches": [], "from files": [], LOADER: []}
     for _ in range(rounds):
         found["drawn batches"].append(lane.measure(_endless(drawn), steps, workers))
-        for kind, take in (("from files", lane.measure), ("loader alone", _drain)):
-            batches = _loaded(config, dataset, workers, warm + steps)
-            take(batches, warm, workers)  # workers start and fill their queues: not what a long run sees
-            found[kind].append(take(batches, steps, workers))
+        for kind, take in (("from files", lane.measure), (LOADER, _drain)):
+            found[kind].append(_once_warm(take, config, dataset, workers, steps))
     memory_mb = _memory_mb(workers)
     lane.stepper.close()
     return [
         _speed(kind, statistics.median(times), times, config, workers, memory_mb, 0.0) for kind, times in found.items()
     ]
+
+
+def measure_loader(
+    config: TrainConfig, workers: Workers, dataset: TrainingSet, rounds: int = 3, steps: int = 100
+) -> Speed:
+    """Measure how fast batches of `dataset` arrive on the device when nothing else is done."""
+    times = [_once_warm(_drain, config, dataset, workers, steps) for _ in range(rounds)]
+    return _speed(LOADER, statistics.median(times), times, config, workers, 0.0, 0.0)
+
+
+def _once_warm(
+    take: Callable[[Iterator[Batch], int, Workers], float],
+    config: TrainConfig,
+    dataset: TrainingSet,
+    workers: Workers,
+    steps: int,
+) -> float:
+    """Return what `take` measures over `steps` batches of a loader whose processes have started and filled queues."""
+    batches = _loaded(config, dataset, workers, WARM_BATCHES + steps)
+    take(batches, WARM_BATCHES, workers)
+    return take(batches, steps, workers)
 
 
 def _loaded(config: TrainConfig, dataset: TrainingSet, workers: Workers, steps: int) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=[
         "seg-data measure-speed configs/speed_ddrnet23_slim_224.yaml --output speed.json",
         "seg-data measure-speed configs/speed_ddrnet23_slim_224.yaml --from-files -o data.train=DATA/train",
+        "seg-data measure-speed configs/speed_ddrnet23_slim_224.yaml --loader-alone -o data.train=DATA/train",
         "torchrun --nproc-per-node 2 --no-python seg-data measure-speed configs/speed_ddrnet23_slim_224.yaml",
     ],
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. Repeatable.")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Measure this one; all of them by default.")
 @click.option("--from-files", is_flag=True, help="Measure loading: the fastest variant fed from data.train.")
+@click.option("--loader-alone", is_flag=True, help="Measure only how fast batches of data.train arrive; needs no GPU.")
 @click.option(
     "--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each variant has its turn."
 )
@@ -38,6 +40,7 @@ def measure_speed_command(
     overrides: tuple[str, ...],
     variants: tuple[str, ...],
     from_files: bool,
+    loader_alone: bool,
     rounds: int,
     steps: int,
     output: Path | None,
@@ -51,9 +54,15 @@ def measure_speed_command(
     from seg_core.config.loader import load_train_config
     from seg_train.parallel import workers
 
+    _check_choice(variants, from_files, loader_alone)
     config = load_train_config(config_path, overrides)
     with workers(config.device) as place:
-        speeds = _measure(config, place, variants, from_files, rounds, steps)
+        if from_files or loader_alone:
+            speeds = _measure_files(config, place, variants, loader_alone, rounds, steps)
+        else:
+            from seg_train.speed import VARIANTS, measure_steps
+
+            speeds = measure_steps(config, place, list(variants or VARIANTS), rounds, steps)
         if not place.is_main:
             return
         result = _result(config, place, speeds)
@@ -62,21 +71,27 @@ def measure_speed_command(
         click.echo(json.dumps(result, indent=1) if as_json else _table(speeds))
 
 
-def _measure(
-    config: TrainConfig, place: Workers, variants: tuple[str, ...], from_files: bool, rounds: int, steps: int
-) -> list[Speed]:
-    from seg_train import build
-    from seg_train.speed import VARIANTS, measure_loading, measure_steps
+def _check_choice(variants: tuple[str, ...], from_files: bool, loader_alone: bool) -> None:
+    from seg_train.speed import VARIANTS
 
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r}; known: {', '.join(VARIANTS)}", param_hint="--variant")
-    names = list(variants or VARIANTS)
-    if not from_files:
-        return measure_steps(config, place, names, rounds, steps)
+    if loader_alone and (from_files or variants):
+        raise click.UsageError("--loader-alone takes no step; leave out --from-files and --variant")
+
+
+def _measure_files(
+    config: TrainConfig, place: Workers, variants: tuple[str, ...], loader_alone: bool, rounds: int, steps: int
+) -> list[Speed]:
+    from seg_train import build
+    from seg_train.speed import VARIANTS, measure_loader, measure_loading
+
     labels = build.build_labels(config.data.labels, config.data.merge)
     train_set, _ = build.build_datasets(config, build.build_specs(config, labels)[1], labels)
-    return measure_loading(config, place, names[-1], train_set, rounds, steps)
+    if loader_alone:
+        return [measure_loader(config, place, train_set, rounds, steps)]
+    return measure_loading(config, place, (variants or tuple(VARIANTS))[-1], train_set, rounds, steps)
 
 
 def _result(config: TrainConfig, place: Workers, speeds: list[Speed]) -> dict[str, Any]:
