@@ -21,11 +21,10 @@ from seg_core.spec import PreprocessSpec, from_json
 #: `provenance["source"]` of a checkpoint that was read from a published state dict.
 PUBLISHED_SOURCE = "published state dict"
 
-#: The options that change what was assumed, by its name in `provenance["assumed"]`.
+#: The options that change what was assumed, by its name in `provenance["assumed"]`, but for "labels".
 _CHANGED_BY = {
     "preprocess": "--mean, --std, --color",
     "size_hw": "--size",
-    "labels": "--labels",
     "architecture": "seg-data rename-checkpoint --option",
 }
 
@@ -115,6 +114,11 @@ def load_labels(name_or_file: str) -> LabelSet:
         raise ConfigError(f'{path}: {error}; expected ["background", …] or an object with "names"') from None
 
 
+def foreign_provenance(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return `provenance` where it is that of a published state dict, of which something may be assumed; else None."""
+    return dict(provenance) if "also_fits" in provenance else None
+
+
 def input_convention(spec: PreprocessSpec) -> dict[str, Any]:
     """Return what of `spec` the weights depend on, as plain JSON types."""
     return {"color": spec.color, "scale": spec.scale, "mean": list(spec.mean), "std": list(spec.std)}
@@ -127,12 +131,21 @@ def convention_options(recorded: Mapping[str, Any]) -> str:
     )
 
 
-def provenance_lines(provenance: Mapping[str, Any], size_given: bool = False) -> list[tuple[str, str]]:
+def normalisation_text(convention: Mapping[str, Any]) -> str:
+    """Return, for people, how numbers become input by an `input_convention`."""
+    mean, std = (" ".join(f"{value:g}" for value in convention[name]) for name in ("mean", "std"))
+    return f"((x × {convention['scale']:.6g}) - mean {mean}) / std {std}"
+
+
+def provenance_lines(
+    provenance: Mapping[str, Any], size_given: bool = False, labels_option: str = "--labels"
+) -> list[tuple[str, str]]:
     """Return, for people, what a published state dict was taken for: (heading, text) pairs, assumptions last.
 
-    Nothing for a checkpoint that was trained here. With `size_given` the assumed size is of no interest.
+    Nothing for a checkpoint that was trained here. With `size_given` the assumed size is of no interest;
+    `labels_option` is what the caller's command calls the option that states the classes.
     """
-    if "also_fits" not in provenance:
+    if foreign_provenance(provenance) is None:
         return []
     changeable = provenance["source"] == PUBLISHED_SOURCE
     lines = [("recognised", f"by keys and shapes, as from {provenance['origin']}"), ("read from", _where(provenance))]
@@ -140,7 +153,7 @@ def provenance_lines(provenance: Mapping[str, Any], size_given: bool = False) ->
     for key, value in provenance["assumed"].items():
         if key == "size_hw":
             value = "×".join(map(str, value))
-        option = _CHANGED_BY[key] if changeable else ""
+        option = (labels_option if key == "labels" else _CHANGED_BY[key]) if changeable else ""
         others = provenance["also_fits"].get(key)
         doubt = f", though {', '.join(others)} would fit too" if others else ""
         if not (key == "size_hw" and size_given):

@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from seg_core.errors import ArtifactError, SpecError
+from seg_core.errors import ArtifactError, ConfigError, SpecError
 from seg_core.labels import LabelSet
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, TensorSpec, from_json, to_json
+
+if TYPE_CHECKING:
+    from seg_core.convention import StatedConvention
 
 MANIFEST_VERSION = 1
 
@@ -139,14 +142,17 @@ def artifact_bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def load_manifest(path: str | Path, verify: bool = True) -> Manifest:
+def load_manifest(path: str | Path, verify: bool = True, stated: StatedConvention | None = None) -> Manifest:
     """Read the manifest of an artifact (or a manifest file itself) and check the artifact against it.
 
     `path` is the artifact or its `.json`. Where no `.json` lies beside the artifact, the embedded copy is
-    read. With `verify` the artifact's SHA-256 is compared. Raises ArtifactError when the artifact is
-    missing, differs from its manifest or carries none, SpecError when the manifest is malformed.
+    read. With `verify` the artifact's SHA-256 is compared. Of a checkpoint, what is `stated` stands in the place of
+    what it does not say itself. Raises ArtifactError when the artifact is missing, differs from its manifest or
+    carries none, SpecError when the manifest is malformed, ConfigError when something is stated about an artifact.
     """
     path = Path(path)
+    if stated is not None and not stated.is_empty:
+        return _load_stated(path, stated)
     artifact = path.with_name(path.name.removesuffix(".json")) if path.suffix == ".json" else path
     sidecar = manifest_path(artifact)
     if not artifact.exists() and not (path == sidecar and not verify):
@@ -164,6 +170,17 @@ def load_manifest(path: str | Path, verify: bool = True) -> Manifest:
                 "the file was changed or damaged after export: export it again"
             )
     return manifest
+
+
+def _load_stated(path: Path, stated: StatedConvention) -> Manifest:
+    from seg_core.runners import CHECKPOINT, pytorch, target_of
+
+    if target_of(path) != CHECKPOINT:
+        raise ConfigError(
+            f"{path}: an exported artifact, which says itself what it takes: leave out --mean, --std, --color, --size "
+            "and the classes, or state them when exporting it again"
+        )
+    return parse_manifest(pytorch.read_manifest(path, stated), str(path))
 
 
 def _read_text(path: Path) -> str:

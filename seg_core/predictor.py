@@ -15,7 +15,7 @@ import numpy.typing as npt
 from seg_core.errors import ArtifactError, SpecError
 from seg_core.geometry import Geometry, Roi
 from seg_core.labels import LabelSet
-from seg_core.manifest import load_manifest
+from seg_core.manifest import Manifest, load_manifest
 from seg_core.postprocessing import Postprocessor
 from seg_core.preprocessing import Preprocessor
 from seg_core.runners import Runner, open_runner
@@ -60,14 +60,15 @@ class Predictor:
         self._state = PriorState()
 
     @classmethod
-    def open(cls, path: str | Path, threads: int | None = None) -> Predictor:
+    def open(cls, path: str | Path, threads: int | None = None, manifest: Manifest | None = None) -> Predictor:
         """Open a checkpoint or an exported artifact with the contracts that it carries.
 
-        `threads` None leaves the number to the runtime. Raises ArtifactError, CheckpointError or SpecError when the
-        file cannot be used, MissingDependencyError when its runtime is not installed.
+        `threads` None leaves the number to the runtime; `manifest` is read when it is not given. Raises
+        ArtifactError, CheckpointError or SpecError when the file cannot be used, MissingDependencyError when its
+        runtime is not installed.
         """
         path = Path(path)
-        manifest = load_manifest(path)
+        manifest = manifest or load_manifest(path)
         runner = open_runner(path, manifest, threads)
         try:
             return cls(runner, manifest.preprocess, manifest.postprocess, manifest.labels)

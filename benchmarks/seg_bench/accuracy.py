@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
+from seg_core.convention import foreign_provenance
 from seg_core.errors import SegError
 from seg_core.geometry import plan_geometry
-from seg_core.manifest import hash_artifact
+from seg_core.manifest import Manifest, hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Predictor
@@ -41,7 +42,8 @@ class Evaluation:
     """The scores of one model on one data set, and exactly what was compared.
 
     `at` is "network" (label maps at `size_hw`, the network's input size; this is how training evaluates) or
-    "source" (at the size of every image, through the inverse geometry).
+    "source" (at the size of every image, through the inverse geometry). `provenance` is that of a foreign checkpoint,
+    with what was assumed of it; None for other models.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Evaluation:
     confusion: ConfusionMatrix
     boundary: BoundaryAgreement
     names: tuple[str, ...]
+    provenance: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores and their circumstances as JSON types; absent classes are None."""
@@ -71,6 +74,7 @@ class Evaluation:
             "target": self.target,
             "precision": self.precision,
             "sha256": self.sha256,
+            **({} if self.provenance is None else {"provenance": dict(self.provenance)}),
         }
 
 
@@ -81,19 +85,21 @@ def evaluate(
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    manifest: Manifest | None = None,
 ) -> Evaluation:
     """Run `model` over the pairs of `data`, a data set in any layout, and score its label maps.
 
     At "network" the mask goes to the network's size by INTER_NEAREST through the geometry of its image;
     letterbox padding is ignored and what a centre crop cuts away is not scored. At "source" the label map comes
     back to the image's size instead, and what was cut away counts as the class `outside_label`; a CRF of the model's
-    contract takes part there alone. `limit` takes only the first pairs by name. Raises SegError naming the file: a
-    model or a pair that cannot be read, or a mask whose values are not classes of the model.
+    contract takes part there alone. `limit` takes only the first pairs by name; `manifest` is the model's, read when it
+    is not given. Raises SegError naming the file: a model or a pair that cannot be read, or a mask whose values are not
+    classes of the model.
     """
     model = Path(model)
     data = as_labelled(data)
     pairs = data.pairs(limit)
-    predictor, manifest = open_predictor(model, threads)
+    predictor, manifest = open_predictor(model, threads, manifest)
     labels = manifest.labels
     reading = data.reading(labels)
     confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
@@ -118,6 +124,7 @@ def evaluate(
         confusion=confusion,
         boundary=boundary,
         names=labels.names,
+        provenance=foreign_provenance(manifest.provenance),
     )
 
 

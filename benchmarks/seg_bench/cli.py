@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_bench.schema import dump_json, save_json
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
 from seg_core.cli.datasets import labels_option, layout_option, split_option
-from seg_core.errors import SegError
+from seg_core.convention import StatedConvention
+from seg_core.errors import ConfigError, SegError
 
 if TYPE_CHECKING:
-    from seg_bench.accuracy import At, Progress
-    from seg_bench.crf import CrfComparison
-    from seg_bench.labelled import LabelledData
+    from seg_bench.accuracy import At
+    from seg_core.manifest import Manifest
     from seg_core.sample_layouts import LayoutName
+    from seg_core.spec import CrfSpec
+
+#: --labels of seg-eval are those of the masks.
+_MODEL_LABELS = "--model-labels"
 
 _BENCH_EPILOG = """\b
 Examples:
@@ -67,6 +73,7 @@ def _parse_threads(_context: click.Context, _option: click.Parameter, value: str
     type=click.Path(path_type=Path),
     help="Picture to run, or a directory (its first picture).  [default: a drawn 720×1280 frame]",
 )
+@model_options()
 @click.option("--out", type=click.Path(path_type=Path), help="Write the report as JSON, such as latency.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def bench_command(
@@ -77,19 +84,33 @@ def bench_command(
     warmup: int,
     budget_s: float,
     images: Path | None,
+    convention: StatedConvention,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Time artifacts and checkpoints against one another, each in its own process."""
+    """Time artifacts and checkpoints against one another, each in its own process.
+
+    What a checkpoint from elsewhere does not say itself is assumed, printed, and changed by --mean, --std, --color,
+    --labels and --size; these do not touch exported artifacts.
+    """
     from seg_bench.frame import load_frame
     from seg_bench.latency import BenchPlan, measure_latency
     from seg_bench.report import open_console, print_latency
+    from seg_bench.worker import ArtifactSession
+    from seg_core.runners import CHECKPOINT, target_of
 
+    if not convention.is_empty and CHECKPOINT not in map(target_of, artifacts):
+        raise ConfigError(
+            "--mean, --std, --color, --labels and --size: are stated of checkpoints, and none is given; leave them out"
+        )
     console = open_console(to_stderr=as_json)
     plan = BenchPlan(threads, rounds, frames, warmup, budget_s)
     image_bgr, image_name = load_frame(images)
     with _progress() as advance:
-        report = measure_latency(artifacts, image_bgr, image_name, plan, advance)
+        opener = functools.partial(ArtifactSession, stated=convention)
+        report = measure_latency(artifacts, image_bgr, image_name, plan, advance, opener)
+    for artifact, provenance in {row.artifact: row.provenance for row in report.rows}.items():
+        say_convention(artifact, provenance or {})
     print_latency(report, console)
     if out is not None:
         save_json(out, report)
@@ -120,6 +141,7 @@ def bench_command(
 @click.option(
     "--crf", metavar="SETTINGS", callback=parse_crf, help="Compare with and without a dense CRF: on, or scale=2,…"
 )
+@model_options(_MODEL_LABELS)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the scores as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON on stdout.")
 def eval_command(
@@ -134,15 +156,23 @@ def eval_command(
     threads: int | None,
     min_miou: float | None,
     crf: CrfChoice | None,
+    convention: StatedConvention,
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Score MODEL, a checkpoint or any artifact, on labelled images."""
+    """Score MODEL, a checkpoint or any artifact, on labelled images.
+
+    What a checkpoint from elsewhere does not say itself is assumed, printed, and changed by --mean, --std, --color,
+    --model-labels and --size.
+    """
     from seg_bench.accuracy import check_miou, evaluate
     from seg_bench.labelled import LabelledData
     from seg_bench.report import open_console, print_comparison, print_evaluation
+    from seg_core.manifest import load_manifest
 
     console = open_console(to_stderr=as_json)
+    manifest = load_manifest(model, stated=convention)
+    say_convention(str(model), manifest.provenance, _MODEL_LABELS)
     labelled = LabelledData(data, layout, split, labels, merge)
     with _progress() as advance:
 
@@ -150,10 +180,13 @@ def eval_command(
             advance("evaluating", done / total)
 
         if crf is None:
-            evaluation = evaluate(model, labelled, at, limit, threads, report)
+            evaluation = evaluate(model, labelled, at, limit, threads, report, manifest)
             result = evaluation.to_json()
         else:
-            comparison = _compare_crf(model, labelled, crf, at, limit, threads, report)
+            from seg_bench.crf import measure_crf
+
+            chosen = _chosen_crf(crf, manifest)
+            comparison = measure_crf(model, labelled, chosen, at, limit, threads, report, manifest)
             evaluation, result = comparison.refined, comparison.to_json()
     if crf is None:
         print_evaluation(evaluation, console)
@@ -167,22 +200,11 @@ def eval_command(
         check_miou(evaluation, min_miou)
 
 
-def _compare_crf(
-    model: Path,
-    data: LabelledData,
-    choice: CrfChoice,
-    at: At,
-    limit: int | None,
-    threads: int | None,
-    progress: Progress,
-) -> CrfComparison:
-    from seg_bench.crf import measure_crf
-    from seg_core.manifest import load_manifest
-
-    crf = choose_crf(choice, load_manifest(model).postprocess.crf)
+def _chosen_crf(choice: CrfChoice, manifest: Manifest) -> CrfSpec:
+    crf = choose_crf(choice, manifest.postprocess.crf)
     if crf is None:
         raise click.UsageError("--crf off: leaves nothing to compare; leave the option out")
-    return measure_crf(model, data, crf, at, limit, threads, progress)
+    return crf
 
 
 @contextlib.contextmanager

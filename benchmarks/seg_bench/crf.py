@@ -19,6 +19,7 @@ from seg_bench.environment import read_environment
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
 from seg_bench.schema import Environment
+from seg_core.convention import foreign_provenance
 from seg_core.geometry import Geometry, plan_geometry
 from seg_core.manifest import Manifest, hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
@@ -95,11 +96,12 @@ class CrfComparison:
     def to_json(self) -> dict[str, Any]:
         """Return scores, gains with their intervals, costs and circumstances as JSON types."""
         circumstances = self.refined.to_json()
-        keys = ("model", "sha256", "target", "precision", "data", "images", "at", "size_hw", "boundary_tolerance_px")
+        keys = ("model", "sha256", "target", "precision", "data", "images", "at", "size_hw", "boundary_tolerance_px",
+                "provenance")  # fmt: skip
         crf = next(row.crf for row in self.rows if row.crf is not None)
         return {
             "environment": to_json(self.environment),
-            **{key: circumstances[key] for key in keys},
+            **{key: circumstances[key] for key in keys if key in circumstances},
             "threads": self.threads,
             "crf": to_json(crf),
             "rows": [self._row_to_json(row) for row in self.rows],
@@ -135,6 +137,7 @@ class CrfComparison:
             confusion=row.confusion(),
             boundary=row.boundary(),
             names=self.manifest.labels.names,
+            provenance=foreign_provenance(self.manifest.provenance),
         )
 
     def _row_to_json(self, row: CrfRow) -> dict[str, Any]:
@@ -161,18 +164,20 @@ def measure_crf(
     limit: int | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    manifest: Manifest | None = None,
 ) -> CrfComparison:
     """Score `model` on the pairs of `data` with and without `crf`, and time both on the same outputs.
 
     The network runs once a picture; the ways to postprocess then take turns, the order rotating with every picture.
     At "source" labels are compared at the picture's size, carried back as labels and as logits; at "network" on the
     network's canvas, on which both are the same. `threads` is that of the network's runtime and of OpenCV; the
-    lattice runs in one. Raises what `seg_bench.accuracy.evaluate` raises.
+    lattice runs in one. `manifest` is the model's, read when it is not given. Raises what
+    `seg_bench.accuracy.evaluate` raises.
     """
     data = as_labelled(data)
     pairs = data.pairs(limit)
     environment = read_environment()
-    predictor, manifest = open_predictor(Path(model), threads)
+    predictor, manifest = open_predictor(Path(model), threads, manifest)
     reading = data.reading(manifest.labels)
     resizes: tuple[Resize, ...] = ("labels", "logits") if at == "source" else ("logits",)
     rows = tuple(CrfRow(resize, each) for resize in resizes for each in (None, crf))

@@ -156,6 +156,7 @@ def _with_facts(row: LatencyRow, facts: SessionFacts) -> LatencyRow:
         backend=facts.backend,
         size_hw=facts.size_hw,
         load_ms=round(facts.load_ms, 1),
+        provenance=facts.provenance,
     )
 
 

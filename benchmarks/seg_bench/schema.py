@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from seg_core.atomic import replacing
 from seg_core.errors import SegError, SpecError
 from seg_core.spec import from_json, to_json
+from seg_core.spec.io import OPTIONAL
 
 LATENCY_VERSION = 1
 
@@ -54,7 +55,8 @@ class LatencyRow:
     of that process at the end. `ran` tells whether every frame asked for was run. `status` is "ok" for an
     artifact with a passed parity record and for a checkpoint, "unverified" without a record that counts,
     "failed" when parity failed or the artifact did not run; `error` says why. A row whose `backend` is
-    one of `UNTIMED_BACKENDS` ran but has no times.
+    one of `UNTIMED_BACKENDS` ran but has no times. `provenance`, with what was assumed, is that of a foreign
+    checkpoint alone.
     """
 
     artifact: str
@@ -79,6 +81,7 @@ class LatencyRow:
     bytes: int | None = None
     sha256: str | None = None
     error: str | None = None
+    provenance: Mapping[str, Any] | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -26,10 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_bench.environment import read_peak_rss_mb
-from seg_bench.opening import open_predictor
 from seg_bench.schema import EVALUATOR
+from seg_core.convention import StatedConvention, foreign_provenance
 from seg_core.errors import SegError
-from seg_core.runners import Runner
+from seg_core.manifest import load_manifest
+from seg_core.predictor import Predictor
+from seg_core.runners import CHECKPOINT, Runner, target_of
 
 Image = npt.NDArray[np.uint8]
 
@@ -44,13 +46,17 @@ class FrameTimes(NamedTuple):
 
 @dataclass(frozen=True)
 class SessionFacts:
-    """What an opened artifact says about itself; `load_ms` is filled in by the child's `serve`."""
+    """What an opened artifact says about itself; `load_ms` is filled in by the child's `serve`.
+
+    `provenance` is that of a foreign checkpoint, with what was assumed of it.
+    """
 
     target: str
     precision: str
     backend: str
     size_hw: tuple[int, int]
     load_ms: float = 0.0
+    provenance: Mapping[str, Any] | None = None
 
 
 class Session(Protocol):
@@ -74,14 +80,24 @@ class WorkerError(SegError):
 class ArtifactSession:
     """An artifact opened the way an application opens it, with the contract of its manifest."""
 
-    def __init__(self, path: Path, threads: int | None) -> None:
-        """Open `path` with `threads` (None: the runtime's default); raises SegError when it cannot be used."""
+    def __init__(self, path: Path, threads: int | None, stated: StatedConvention | None = None) -> None:
+        """Open `path` with `threads` (None: the runtime's default); raises SegError when it cannot be used.
+
+        What is `stated` is stated of a checkpoint, and of an artifact nothing.
+        """
         if threads is not None:
             cv2.setNumThreads(threads)
-        self._predictor, manifest = open_predictor(path, threads)
+        manifest = load_manifest(path, stated=stated if target_of(path) == CHECKPOINT else None)
+        self._predictor = Predictor.open(path, threads, manifest)
         backend = _backend_of(self._predictor.runner)
         artifact = manifest.artifact
-        self.facts = SessionFacts(artifact.target, artifact.precision, backend, manifest.preprocess.size_hw)
+        self.facts = SessionFacts(
+            artifact.target,
+            artifact.precision,
+            backend,
+            manifest.preprocess.size_hw,
+            provenance=foreign_provenance(manifest.provenance),
+        )
 
     def time_frame(self, image_bgr: Image) -> FrameTimes:
         """Run one frame; raises SegError when the network fails or its output does not fit the manifest."""
@@ -188,8 +204,7 @@ def serve(
         start = time.perf_counter()
         session = opener(path, threads)
         load_ms = (time.perf_counter() - start) * 1e3
-        facts = session.facts
-        connection.send(("ok", SessionFacts(facts.target, facts.precision, facts.backend, facts.size_hw, load_ms)))
+        connection.send(("ok", replace(session.facts, load_ms=load_ms)))
         while (count := connection.recv()) is not None:
             connection.send(("ok", [tuple(session.time_frame(image_bgr)) for _ in range(count)]))
         connection.send(("ok", read_peak_rss_mb()))

@@ -1,14 +1,22 @@
-"""The options by which a command is told what a foreign checkpoint does not say."""
+"""What a foreign checkpoint does not say: the options that state it, and the lines that say what was assumed."""
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from seg_core.cli.command import click
-from seg_core.convention import StatedConvention, load_labels
+from seg_core.convention import (
+    StatedConvention,
+    foreign_provenance,
+    load_labels,
+    normalisation_text,
+    provenance_lines,
+)
+
+Command = Callable[..., Any]
 
 
 def parse_size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
@@ -46,30 +54,66 @@ _OPTIONS = (
         type=click.Choice(["rgb", "bgr", "gray"]),
         help="Foreign checkpoints: the order of their channels, and of --mean and --std.",
     ),
-    click.option(
-        "--labels",
-        metavar="NAME|FILE",
-        help="Foreign checkpoints: their classes, a known label set or a JSON list of names.",
-    ),
 )
 
 
-def convention_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the options --mean, --std, --color and --labels, which reach it as one `convention`."""
+def _labels_option(name: str) -> Command:
+    return click.option(
+        name,
+        "class_labels",
+        metavar="NAME|FILE",
+        help="Foreign checkpoints: their classes, a known label set or a JSON list of names.",
+    )
 
+
+def convention_options(command: Command) -> Command:
+    """Give `command` the options --mean, --std, --color and --labels, which reach it as one `convention`."""
+    return _gather(command, (*_OPTIONS, _labels_option("--labels")))
+
+
+def model_options(labels_option: str = "--labels") -> Callable[[Command], Command]:
+    """Give a command that runs models those options and --size, all in its `convention`.
+
+    `labels_option` is their --labels where the command has another option of that name.
+    """
+    size = click.option(
+        "--size",
+        "input_size",
+        callback=parse_size,
+        metavar="HxW",
+        help="Checkpoints: the input size; by default their own, which of a foreign one is assumed.",
+    )
+    return lambda command: _gather(command, (*_OPTIONS, _labels_option(labels_option), size))
+
+
+def _gather(command: Command, options: tuple[Command, ...]) -> Command:
     @functools.wraps(command)
     def gathered(
         *args: Any,
         mean: tuple[float, ...] | None,
         std: tuple[float, ...] | None,
         color: Literal["rgb", "bgr", "gray"] | None,
-        labels: str | None,
+        class_labels: str | None,
+        input_size: tuple[int, int] | None = None,
         **kwargs: Any,
     ) -> Any:
         if (mean is None) != (std is None):
             raise click.UsageError("--mean and --std belong together: give both")
-        label_set = None if labels is None else load_labels(labels)
-        convention = StatedConvention(mean, std, color, labels=label_set, labels_from=labels or "")
+        labels = None if class_labels is None else load_labels(class_labels)
+        convention = StatedConvention(mean, std, color, input_size, labels, class_labels or "")
         return command(*args, convention=convention, **kwargs)
 
-    return functools.reduce(lambda function, option: option(function), reversed(_OPTIONS), gathered)
+    return functools.reduce(lambda function, option: option(function), reversed(options), gathered)
+
+
+def say_convention(name: str, provenance: Mapping[str, Any], labels_option: str = "--labels") -> None:
+    """Say on stderr what the foreign checkpoint `name` was taken for; nothing of a model that says it itself."""
+    foreign = foreign_provenance(provenance)
+    if foreign is None:
+        return
+    for heading, text in (
+        ("checkpoint", name),
+        ("normalise", f"{foreign['convention']['color']}, {normalisation_text(foreign['convention'])}"),
+        *provenance_lines(foreign, labels_option=labels_option),
+    ):
+        click.echo(f"{heading:<13} {text}", err=True)

@@ -12,14 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CRF_HELP, CrfChoice, choose_crf, parse_crf
 from seg_core.cli.outputs import KINDS, Plan, count_labels, is_video, make_directory, make_record, plan_outputs
 from seg_core.cli.regions import RegionChooser, parse_region
 from seg_core.cli.videos import predict_video
+from seg_core.convention import StatedConvention, foreign_provenance
 from seg_core.errors import ConfigError, ImageError
 from seg_core.geometry import Roi
 from seg_core.images import list_images, load_image, save_image
 from seg_core.labels import LabelSet
+from seg_core.manifest import load_manifest
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Prediction, Predictor
 from seg_core.visualize import compare_view, overlay
@@ -64,15 +67,20 @@ _EXAMPLES = (
 @click.option("--redetect", type=click.IntRange(min=1), metavar="N",
               help="With --roi face and a video: look for the face again every N frames.")  # fmt: skip
 @click.option("--crf", metavar="SETTINGS", callback=parse_crf, help=CRF_HELP)
+@model_options()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list on stdout; text goes to stderr.")
 def predict_command(
     model: Path, source: Path, out: Path, roi: str | Roi, save: list[str], opacity: float,
-    threads: int | None, redetect: int | None, crf: CrfChoice | None, as_json: bool,
+    threads: int | None, redetect: int | None, crf: CrfChoice | None,
+    convention: StatedConvention, as_json: bool,
 ) -> None:  # fmt: skip
     """Label SOURCE (an image, a directory of images or a video) with MODEL (a checkpoint or any artifact).
 
     --roi is full (the whole picture), face (the largest face, found by OpenCV's detector), TOP,LEFT,SIDE or
     TOP,LEFT,HEIGHT,WIDTH in pixels.
+
+    What a checkpoint from elsewhere does not say itself is assumed, printed, and changed by --mean, --std, --color,
+    --labels and --size.
     """
 
     def say(text: str) -> None:
@@ -85,7 +93,9 @@ def predict_command(
     chooser = RegionChooser(roi)
     records: list[dict[str, Any]] = []
     failed = 0
-    with Predictor.open(model, threads) as predictor:
+    manifest = load_manifest(model, stated=convention)
+    say_convention(str(model), manifest.provenance)
+    with Predictor.open(model, threads, manifest) as predictor:
         post = predictor.postprocessor.spec
         predictor.postprocessor = Postprocessor(replace(post, crf=choose_crf(crf, post.crf)))
         if roi == "full":
@@ -96,6 +106,8 @@ def predict_command(
         else:
             failed = _predict_images(predictor, plan, chooser, render, say, records)
     if as_json:
+        foreign = foreign_provenance(manifest.provenance)
+        records = [record | ({} if foreign is None else {"provenance": foreign}) for record in records]
         click.echo(json.dumps(records, indent=2))
     if failed:
         raise ImageError(f"{failed} of {len(plan)} images failed; the others are written")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +98,14 @@ def load_checkpoint(path: str | Path, stated: StatedConvention | None = None) ->
     A bare state dict (also inside "state_dict", "model", "model_state", "ema" and the like) has its architecture
     read from its keys and shapes; what had to be assumed, for want of being `stated`, is in `provenance`. Raises
     CheckpointError naming the file and the next step when it is missing, damaged, holds Python objects, is of an
-    unknown architecture or version, its weights do not fit or are not finite, or when something is stated about a
-    checkpoint of ours, which says it itself.
+    unknown architecture or version, its weights do not fit or are not finite, or when more than the size is stated
+    about a checkpoint of ours, which says it itself.
     """
     path = Path(path)
     content = read_weights_file(path)
     try:
         if isinstance(content, Mapping) and "format" in content:
-            checkpoint = _parse(content)
-            if stated is not None and not stated.is_empty:
-                raise CheckpointError(
-                    "one of our checkpoints, which says itself how it was trained: leave out --mean, --std, --color "
-                    "and --labels"
-                )
+            checkpoint = _resized(_parse(content), stated or StatedConvention())
         else:
             checkpoint = Checkpoint(**read_published(content, stated))
         check_weights(checkpoint)
@@ -189,6 +184,17 @@ def _parse(content: Mapping[str, Any]) -> Checkpoint:
         metrics=_plain("metrics", content["metrics"]),
         provenance=_plain("provenance", content["provenance"]),
     )
+
+
+def _resized(checkpoint: Checkpoint, stated: StatedConvention) -> Checkpoint:
+    """Return a checkpoint of ours at the stated size."""
+    if not replace(stated, size_hw=None).is_empty:
+        raise CheckpointError(
+            "one of our checkpoints, which says itself how it was trained: leave out --mean, --std, --color and the "
+            "classes"
+        )
+    size_hw = stated.size_hw or checkpoint.preprocess.size_hw
+    return replace(checkpoint, preprocess=replace(checkpoint.preprocess, size_hw=size_hw))
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:

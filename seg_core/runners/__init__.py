@@ -12,7 +12,16 @@ from seg_core.manifest import Manifest, load_manifest, parse_manifest
 from seg_core.registry import Registry
 from seg_core.runners.base import Array, Runner, RunnerModule
 
-__all__ = ["RUNNERS", "Array", "Runner", "RunnerEntry", "open_runner", "read_embedded_manifest", "target_of"]
+__all__ = [
+    "CHECKPOINT",
+    "RUNNERS",
+    "Array",
+    "Runner",
+    "RunnerEntry",
+    "open_runner",
+    "read_embedded_manifest",
+    "target_of",
+]
 
 
 @dataclass(frozen=True)
@@ -23,8 +32,11 @@ class RunnerEntry:
     suffix: str
 
 
+#: The target that checkpoints are, which are no artifacts of an export.
+CHECKPOINT = "pytorch"
+
 RUNNERS: Registry[RunnerEntry] = Registry("target")
-RUNNERS.add("pytorch", RunnerEntry("seg_core.runners.pytorch", ".pth"), ("checkpoint", "eager"))
+RUNNERS.add(CHECKPOINT, RunnerEntry("seg_core.runners.pytorch", ".pth"), ("checkpoint", "eager"))
 RUNNERS.add("torchscript", RunnerEntry("seg_core.runners.torchscript", ".pt"), ("jit", "pt"))
 RUNNERS.add("onnx", RunnerEntry("seg_core.runners.onnx", ".onnx"), ("ort",))
 RUNNERS.add("coreml", RunnerEntry("seg_core.runners.coreml", ".mlpackage"), ("ios", "mlpackage"))

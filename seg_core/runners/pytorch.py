@@ -17,6 +17,7 @@ from seg_core.spec import TensorSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from seg_core.convention import StatedConvention
     from seg_core.models.checkpoint import Checkpoint
 
 
@@ -88,12 +89,12 @@ def open_runner(path: Path, manifest: Manifest, threads: int | None) -> TorchRun
     return TorchRunner("pytorch", path, network, manifest, threads)
 
 
-def read_manifest(path: Path) -> str:
-    """Return the JSON text of the manifest that the checkpoint at `path` amounts to."""
+def read_manifest(path: Path, stated: StatedConvention | None = None) -> str:
+    """Return the JSON text of the manifest that the checkpoint at `path` amounts to, given what is `stated` of it."""
     require_torch("reading a checkpoint")
     from seg_core.models.checkpoint import load_checkpoint
 
-    return describe_checkpoint(load_checkpoint(path), path.name).to_json()
+    return describe_checkpoint(load_checkpoint(path, stated), path.name).to_json()
 
 
 def describe_checkpoint(checkpoint: Checkpoint, file_name: str) -> Manifest:

@@ -54,13 +54,12 @@ def opened(monkeypatch):
     """Let any path open the shifted network; set the contract's CRF by calling it."""
     state = {"crf": None}
 
-    def load(path, verify=True):
+    def load(path, verify=True, stated=None):
         return manifest_with(state["crf"])
 
-    for module in ("seg_core.predictor", "seg_bench.opening", "seg_core.manifest"):
+    for module in ("seg_core.cli.predict", "seg_core.manifest"):
         monkeypatch.setattr(f"{module}.load_manifest", load)
-    for module in ("seg_core.predictor", "seg_bench.opening"):
-        monkeypatch.setattr(f"{module}.open_runner", lambda path, manifest, threads=None: ShiftedRunner())
+    monkeypatch.setattr("seg_core.predictor.open_runner", lambda path, manifest, threads=None: ShiftedRunner())
     return lambda crf: state.update(crf=crf)
 
 

@@ -5,10 +5,9 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
+from foreign_material import write_foreign
 
 from seg_core.manifest import load_manifest
-from seg_core.models import build_model
-from seg_core.spec import ModelSpec
 from seg_export.cli import export_command, parity_command
 
 pytestmark = pytest.mark.export
@@ -22,19 +21,6 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def write_foreign(path, name, prefix):
-    """Random weights, scaled so that logits have the size of a trained network's."""
-    torch.manual_seed(5)
-    network = build_model(ModelSpec(name, 19))
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.3, 0.3)
-            module.running_var.uniform_(0.5, 1.5)
-    state = {prefix + key: value for key, value in network.state_dict().items()}
-    torch.save({"epoch": 80, "state_dict": {**state, f"{prefix}criterion.weight": torch.ones(19)}}, path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """`seg-predict` on a video file tells a network with a prior what it said of the frame before."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from seg_core import LabelSet, PostprocessSpec, Predictor, PreprocessSpec, TensorSpec
+from seg_core.cli import predict as predict_module
 from seg_core.cli.predict import predict_command
 
 HW = (16, 24)
@@ -36,7 +38,8 @@ def runner(monkeypatch):
     found = RememberingRunner()
     spec = PreprocessSpec(HW, mean=(0.0,) * 4, std=(1.0,) * 4, prior="previous_labels", prior_values=VALUES)
     predictor = Predictor(found, spec, PostprocessSpec(), LabelSet(("red", "green", "blue")))
-    monkeypatch.setattr(Predictor, "open", lambda _path, _threads=None: predictor)
+    monkeypatch.setattr(Predictor, "open", lambda *_: predictor)
+    monkeypatch.setattr(predict_module, "load_manifest", lambda _path, stated: SimpleNamespace(provenance={}))
     predictor.track(np.zeros((144, 176, 3), np.uint8))  # of something else
     found.priors.clear()
     return found

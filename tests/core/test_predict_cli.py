@@ -1,5 +1,6 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from seg_core import Predictor, load_image, load_mask, open_video, save_image
+from seg_core.cli import predict
 from seg_core.cli.predict import predict_command
 
 
@@ -15,11 +17,12 @@ def opened(monkeypatch, colour_predictor):
     """Let any model path open the colour predictor; holds what was asked for."""
     asked = []
 
-    def fake_open(path, threads=None):
+    def fake_open(path, threads=None, manifest=None):
         asked.append((path, threads))
         return colour_predictor
 
     monkeypatch.setattr(Predictor, "open", fake_open)
+    monkeypatch.setattr(predict, "load_manifest", lambda path, stated: SimpleNamespace(provenance={}))
     return asked
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
 from seg_core.cli.convention import convention_options, parse_size
-from seg_core.convention import StatedConvention, provenance_lines
+from seg_core.convention import StatedConvention, input_convention, normalisation_text, provenance_lines
 from seg_core.errors import ParityError, SegError
 from seg_core.spec import to_json
 from seg_export.cli.console import Console, mark, megabytes, parity_tree
@@ -147,14 +147,13 @@ def _print_header(console: Console, reference: Reference, images: Path | None, s
     some = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     count = len(reference.samples)
     source = f"{count} from {images}" if images else f"{count} synthetic ones; give --images DIR to prove it on yours"
-    mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
     for key, value in (
         ("checkpoint", f"{reference.path}, {megabytes(reference.path.stat().st_size)}, {reference.sha256[:12]}"),
         ("architecture", f"{checkpoint.model.name}, {parameters / 1e6:.2f} M parameters"),
         ("classes", f"{checkpoint.model.num_classes}: {some}"),
         ("input", f"{spec.size_hw[0]}×{spec.size_hw[1]} (H×W) {spec.color}, {spec.resize}, {spec.interpolation}"),
         *((("prior", "the previous frame's labels are the last channel"),) if spec.has_prior else ()),
-        ("normalise", f"((x × {spec.scale:.6g}) - mean {mean}) / std {std}"),
+        ("normalise", normalisation_text(input_convention(spec))),
         ("images", source),
         *provenance_lines(checkpoint.provenance, size_given),
     ):
