@@ -18,7 +18,6 @@ from click.testing import CliRunner
 from seg_core.atomic import remove_drafts, replacing
 from seg_core.config.loader import load_train_config
 from seg_core.errors import ConfigError, ImageError
-from seg_core.models import MODELS
 from seg_core.models.checkpoint import load_checkpoint
 from seg_core.models.weights_file import read_weights_file
 from seg_train.build import build_datasets, build_labels, build_specs
@@ -26,14 +25,9 @@ from seg_train.cli import train_command
 from seg_train.engine import Trainer, TrainingError
 from seg_train.events import EndEvent, EvaluationEvent, StartEvent, StepEvent
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 PROGRAM = Path(small_runs.__file__)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
-        yield
 
 
 @pytest.fixture

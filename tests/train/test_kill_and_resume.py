@@ -13,21 +13,15 @@ import pytest
 import small_runs
 import torch
 
-from seg_core.models import MODELS
 from seg_core.models.checkpoint import load_checkpoint
 from seg_core.models.weights_file import read_weights_file
 from seg_train.engine import Trainer
 from seg_train.events import StepEvent
 
+pytestmark = pytest.mark.usefixtures("small_network")
+
 PROGRAM = Path(small_runs.__file__)
 TIMES = ("step_ms", "data_ms", "seconds", "max_memory_mb")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
-        yield
 
 
 def assert_same(found, expected, where="state"):

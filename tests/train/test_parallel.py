@@ -14,11 +14,12 @@ import torch
 
 from seg_core.config.schema import SolverSection
 from seg_core.errors import CheckpointError
-from seg_core.models import MODELS
 from seg_core.models.checkpoint import load_checkpoint
 from seg_train.build import synchronised
 from seg_train.engine import Trainer
 from seg_train.parallel import Workers, workers
+
+pytestmark = pytest.mark.usefixtures("small_network")
 
 HERE = Path(__file__).parent
 ALONE = Workers(0, 1, torch.device("cpu"))
@@ -37,13 +38,6 @@ def launch(*arguments, timeout=120):
         [*command, "--master-port", str(free_port()), *map(str, arguments)],
         env=environment, capture_output=True, text=True, timeout=timeout, check=False,
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,11 @@ import small_runs
 import torch
 from click.testing import CliRunner
 
-from seg_core.models import MODELS
 from seg_train.data_cli.measure_speed import measure_speed_command
 from seg_train.parallel import Workers
 from seg_train.speed import VARIANTS, measure_steps
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _registered():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(MODELS._entries, small_runs.NETWORK, small_runs.SmallNetwork)
-        yield
+pytestmark = pytest.mark.usefixtures("small_network")
 
 
 @pytest.fixture

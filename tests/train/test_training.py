@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import small_runs
 import torch
 from click.testing import CliRunner
 
@@ -17,52 +18,19 @@ from seg_train.engine import Trainer, TrainingError
 from seg_train.events import StepEvent
 from seg_train.loader import StreamSampler
 
-LABELS = {"names": ["background", "left", "right"], "palette": [[0, 0, 0], [255, 0, 0], [0, 0, 255]],
-          "ignore_index": 255, "flip_pairs": [[1, 2]]}  # fmt: skip
-
-
-def draw_pair(seed):
-    rng = np.random.default_rng(seed)
-    image = rng.integers(0, 60, (64, 64, 3), dtype=np.uint8)
-    mask = np.zeros((64, 64), np.uint8)
-    top = int(rng.integers(5, 30))
-    for label, left, colour in ((1, 4, (255, 40, 40)), (2, 36, (40, 40, 255))):
-        image[top : top + 24, left : left + 22] = colour
-        mask[top : top + 24, left : left + 22] = label
-    return image, mask
-
 
 @pytest.fixture
 def data_dir(tmp_path):
-    for split, count in (("train", 6), ("val", 2)):
-        for index in range(count):
-            image, mask = draw_pair(index + (100 if split == "val" else 0))
-            for folder, pixels in (("images", image), ("masks", mask)):
-                (tmp_path / split / folder).mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(tmp_path / split / folder / f"{index}.png"), pixels)
-    (tmp_path / "labels.json").write_text(json.dumps(LABELS))
+    small_runs.draw_data(tmp_path, train=6, val=2)
     return tmp_path
 
 
 def make_config(data_dir, steps=4, **changes):
-    tree = {
-        "data": {
-            "train": data_dir / "train",
-            "val": data_dir / "val",
-            "labels": str(data_dir / "labels.json"),
-            "workers": 0,
-        },
-        "preprocess": {"size_hw": (64, 64)},
-        "solver": {"steps": steps, "batch_size": 2, "warmup_steps": 1, "precision": "fp32", "lr": 1e-3},
-        "output": data_dir / "run",
-        "eval_every": 2,
-        "save_every": 2,
-        "log_every": 1,
-        "device": "cpu",
-    }
-    for key, value in changes.items():
-        tree[key] = tree[key] | value if isinstance(tree.get(key), dict) else value
-    return TrainConfig.model_validate(tree)
+    """Return the configuration of a run of DDRNet-23-slim."""
+    network = {"name": "ddrnet_23_slim", "options": {"aux_head": True, "upsample": True}}
+    changes["model"] = network | changes.get("model", {})
+    changes["solver"] = {"steps": steps} | changes.get("solver", {})
+    return small_runs.config_of(data_dir, **changes)
 
 
 def final_weights(directory):
