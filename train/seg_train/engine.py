@@ -21,6 +21,7 @@ from seg_train.checked_items import Batch
 from seg_train.distill import build_distiller
 from seg_train.evaluate import EvaluationSet, evaluate
 from seg_train.events import EndEvent, EvaluationEvent, Event, Listener, StartEvent, StepEvent
+from seg_train.fingerprint import take_fingerprint
 from seg_train.graph import TrainingGraph
 from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
@@ -78,9 +79,8 @@ class Trainer:
         self.iterations = max(1, len(train_set) // share)
         self.steps = config.solver.steps if config.solver.epochs is None else config.solver.epochs * self.iterations
         self._build_graph(build.synchronised(network, config.solver, self.workers))
-        images = len(train_set), len(val_set)
-        world_size = self.workers.world_size
-        self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, images, world_size)
+        fingerprint = take_fingerprint(config, train_set, val_set, self.workers.world_size)
+        self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, fingerprint)
         self.files.open(self.state, restart, self.workers.is_main)
         self._listener: Listener | None = None
         self._matrix: ConfusionMatrix | None = None

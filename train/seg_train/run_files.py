@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from seg_core.metrics import ConfusionMatrix
 from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 from seg_train import build
+from seg_train.fingerprint import Fingerprint
 from seg_train.history import History
 from seg_train.state import RunState, load_state, save_state
 
@@ -30,18 +30,16 @@ class RunFiles:
         model: ModelSpec,
         preprocess: PreprocessSpec,
         labels: LabelSet,
-        images: tuple[int, int],
-        world_size: int = 1,
+        fingerprint: Fingerprint,
     ) -> None:
-        """Keep what goes into checkpoints; `images` counts those of training and of validation."""
+        """Keep what goes into checkpoints; `fingerprint` is that of this run."""
         self.config = config
         self.directory = config.output
         self.history = History(config.output / "history.json", labels.names)
         self._model = build.stored_spec(model)
         self._preprocess = preprocess
         self._labels = labels
-        self._images = images
-        self._fingerprint = fingerprint(config, world_size)
+        self._fingerprint = fingerprint
 
     @property
     def best(self) -> Path:
@@ -102,27 +100,7 @@ class RunFiles:
             "made_by": "seg-train",
             "step": step,
             "torch": torch.__version__,
-            "train_images": self._images[0],
-            "val_images": self._images[1],
+            "train_images": self._fingerprint.data["training"].count,
+            "val_images": self._fingerprint.data["validation"].count,
             "config": config,
         }
-
-
-def fingerprint(config: TrainConfig, world_size: int = 1) -> str:
-    """Return what must be equal for a run to be resumed: all that shapes its weights, no paths or intervals.
-
-    Of how many processes there are the size of a step depends.
-    """
-    kept = config.model_dump_json(
-        exclude={
-            "output": True,
-            "device": True,
-            "log_every": True,
-            "save_every": True,
-            "tensorboard": True,
-            "data": {"workers", "cache", "train", "val"},
-            "solver": {"compile"},
-        }
-    )
-    processes = f" {world_size} processes" if world_size > 1 else ""
-    return hashlib.sha256(f"{kept}{processes}".encode()).hexdigest()

@@ -12,6 +12,7 @@ from torch import nn
 from seg_core.errors import CheckpointError
 from seg_core.models.weights_file import read_weights_file, write_weights_file
 from seg_train.averages import RunningAverages
+from seg_train.fingerprint import Fingerprint
 
 STATE_FORMAT = "segproof.training"
 STATE_VERSION = 2
@@ -44,7 +45,7 @@ class RunState:
         return parts if self.extra is None else {**parts, "extra": self.extra}
 
 
-def save_state(path: Path, state: RunState, fingerprint: str) -> None:
+def save_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
     """Write `state` to `path`, whole or not at all; raises CheckpointError when the disk refuses."""
     content = {name: part.state_dict() for name, part in state.parts().items()}
     for group in content["optimizer"]["param_groups"]:  # recorded steps keep rates in tensors of their device
@@ -56,16 +57,16 @@ def save_state(path: Path, state: RunState, fingerprint: str) -> None:
         "version": STATE_VERSION,
         "step": state.step,
         "best_miou": state.best_miou,
-        "fingerprint": fingerprint,
+        **fingerprint.to_state(),
     }
     write_weights_file(path, content)
 
 
-def load_state(path: Path, state: RunState, fingerprint: str) -> None:
+def load_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
     """Restore `state` in place from `path`.
 
-    Raises CheckpointError when the file is damaged, is no training state or belongs to a run with another
-    configuration (`fingerprint`).
+    Raises CheckpointError when the file is damaged, is no training state or belongs to another run than that of
+    `fingerprint`.
     """
     content = read_weights_file(path)
     if (
@@ -74,11 +75,7 @@ def load_state(path: Path, state: RunState, fingerprint: str) -> None:
         or content.get("version") != STATE_VERSION
     ):
         raise CheckpointError(f"{path}: not a training state of this release; delete it to start anew")
-    if content["fingerprint"] != fingerprint:
-        raise CheckpointError(
-            f"{path}: belongs to a run with another configuration or number of processes; use another `output` or pass "
-            "--restart to discard it"
-        )
+    fingerprint.check_state(path, content)
     for name, part in state.parts().items():
         part.load_state_dict(content[name])
     state.step = int(content["step"])
