@@ -22,6 +22,7 @@ from seg_core.predictor import Predictor
 from seg_core.spec import PostprocessSpec
 
 At = Literal["network", "source"]
+ContractCrf = Literal["none", "applied", "left out"]
 LabelMap = npt.NDArray[np.uint8]
 
 #: How far outlines may be apart and still agree, in pixels of the resolution that is compared.
@@ -43,7 +44,8 @@ class Evaluation:
 
     `at` is "network" (label maps at `size_hw`, the network's input size; this is how training evaluates) or
     "source" (at the size of every image, through the inverse geometry). `provenance` is that of a foreign checkpoint,
-    with what was assumed of it; None for other models.
+    with what was assumed of it; None for other models. `contract_crf` says what became of the CRF in the model's
+    contract: at "network" it is left out, as training has none.
     """
 
     model: str
@@ -58,6 +60,7 @@ class Evaluation:
     boundary: BoundaryAgreement
     names: tuple[str, ...]
     provenance: Mapping[str, Any] | None = None
+    contract_crf: ContractCrf = "none"
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores and their circumstances as JSON types; absent classes are None."""
@@ -68,6 +71,7 @@ class Evaluation:
             "boundary_tolerance_px": self.boundary.tolerance_px,
             "images": self.images,
             "at": self.at,
+            "contract_crf": self.contract_crf,
             "size_hw": list(self.size_hw),
             "data": self.data,
             "model": self.model,
@@ -125,6 +129,7 @@ def evaluate(
         boundary=boundary,
         names=labels.names,
         provenance=foreign_provenance(manifest.provenance),
+        contract_crf="none" if manifest.postprocess.crf is None else "applied" if at == "source" else "left out",
     )
 
 

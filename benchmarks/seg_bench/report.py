@@ -126,6 +126,11 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     table.add_row("mean", *map(_score, (confusion.mean_iou(), confusion.mean_dice(), evaluation.boundary.mean_f())))
     console.print(table)
     console.print(f"mIoU {_score(confusion.mean_iou())}, pixel accuracy {_score(confusion.pixel_accuracy())}")
+    if evaluation.contract_crf == "left out":
+        console.print(
+            "The contract's CRF is left out at network size, as in training: --at source runs it, --crf on compares.",
+            soft_wrap=True,
+        )
 
 
 def print_comparison(result: Mapping[str, Any], console: Console) -> None:

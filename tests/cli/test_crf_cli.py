@@ -164,6 +164,25 @@ def test_eval_at_network_size_and_its_gate(opened, half, tmp_path):
     assert CliRunner().invoke(eval_command, arguments).exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("crf", "at", "said", "miou"),
+    [
+        (None, "network", "none", (16 / 19 + 13 / 16) / 2),
+        (CrfSpec(10, appearance_weight=20.0, appearance_sigma_px=12.0), "network", "left out", (16 / 19 + 13 / 16) / 2),
+        (CrfSpec(10, appearance_weight=20.0, appearance_sigma_px=12.0), "source", "applied", 1.0),
+    ],
+)
+def test_eval_says_whether_the_contracts_crf_took_part(opened, half, tmp_path, crf, at, said, miou):
+    opened(crf)
+    arguments = [str(tmp_path / "model.fake"), "--data", str(half.parents[1]), "--at", at, "--json"]
+    result = CliRunner().invoke(eval_command, arguments)
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.stdout)
+    assert (scores["contract_crf"], scores["miou"]) == (said, pytest.approx(miou))
+    line = "The contract's CRF is left out at network size, as in training: --at source runs it, --crf on compares."
+    assert (line in result.stderr.splitlines()) == (said == "left out")
+
+
 def test_eval_with_nothing_to_compare_is_a_usage_error(opened, half, tmp_path):
     arguments = [str(tmp_path / "model.fake"), "--data", str(half.parents[1]), "--crf", "off"]
     result = CliRunner().invoke(eval_command, arguments)
