@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from seg_core.config.legacy_values import plain
+from seg_core.config.legacy_values import nearest, plain
 from seg_core.errors import ConfigError
 from seg_core.label_merge import IGNORED, MERGES, load_merge
 from seg_core.labels import LABEL_SETS
@@ -18,10 +18,11 @@ FACE_MERGES: dict[int, str | None] = {
     **{len(groups.keys() - {IGNORED}): name for name, groups in MERGES.items() if name.startswith("face_")},
 }
 #: Other tasks by how their name begins.
-_TASKS = {"camvid": "camvid_11", "cityscapes": "cityscapes_19"}
+_OTHERS = {"camvid": "camvid_11", "cityscapes": "cityscapes_19"}
+_TASKS = [*(f"Face-{count}" for count in FACE_MERGES), "CamVid", "Cityscapes"]
 #: What a bare number of classes is taken for.
 _BY_NUMBER = {19: _FACES, 11: "camvid_11"}
-_ADVICE = "name your own with  -o data.labels=FILE.json  (a section `data: {labels: FILE.json}` does the same)"
+_ADVICE = "name your own classes with  -o data.labels=FILE.json  (a section `data: {labels: FILE.json}` does the same)"
 
 
 def choose_labels(task: str, num_classes: int | None) -> tuple[str, str | None]:
@@ -31,26 +32,31 @@ def choose_labels(task: str, num_classes: int | None) -> tuple[str, str | None]:
     choice to `num_classes`, which is None where the file has none. Raises ConfigError naming the key when the two
     contradict each other or name nothing.
     """
-    known = ", ".join(f"Face-{count}" for count in FACE_MERGES)
     if plain(task).startswith("face"):
         number = re.search(r"\d+", task)
         count = int(number[0]) if number else num_classes
         if count not in FACE_MERGES:
-            raise ConfigError(f"TASK: {task!r} is no built-in task (known: {known}); {_ADVICE}")
+            raise _unknown(task if number else f"{task}-{count}", num_classes)
         _same(num_classes, count, f"TASK {task!r}")
         return _FACES, FACE_MERGES[count]
-    for beginning, labels in _TASKS.items():
+    for beginning, labels in _OTHERS.items():
         if plain(task).startswith(beginning):
             _same(num_classes, LABEL_SETS[labels].num_classes, f"TASK {task!r}")
             return labels, None
     if num_classes is None:
         raise ConfigError("DATASET.NUM_CLASSES: missing")
     if num_classes not in _BY_NUMBER:
-        tasks = f"name the task (TASK: {known})" if not task else f"TASK {task!r} is none of {known}"
-        raise ConfigError(
-            f"DATASET.NUM_CLASSES: no built-in label set has {num_classes} classes; {tasks}, or {_ADVICE}"
-        )
+        raise _unknown(task, num_classes)
     return _BY_NUMBER[num_classes], None
+
+
+def _unknown(task: str, num_classes: int | None) -> ConfigError:
+    if not task:
+        return ConfigError(
+            f"DATASET.NUM_CLASSES: no built-in label set has {num_classes} classes; name the task (TASK: "
+            f"{', '.join(_TASKS)}), or {_ADVICE}"
+        )
+    return ConfigError(f"TASK: {task!r} is no built-in task; {nearest(task, _TASKS)}; or {_ADVICE}")
 
 
 def check_num_classes(wanted: int, labels: str, merge: str | None) -> None:

@@ -55,10 +55,10 @@ _BLOCKS = {"": False, "BasicBlock": False, "SeparableConv2d": True, "DepthwiseSe
 def model_spec_from_legacy(section: Mapping[str, Any], num_classes: int, in_channels: int = 3) -> ModelSpec:
     """Return the ModelSpec of a MODEL section.
 
-    `PRETRAINED` becomes an option where the network has an encoder that takes it; for a DDRNet or BiSeNetV2 see
-    `first_weights`. `FPN.STACK` counts for BiFPN alone, as there. Auxiliary heads are on and logits at input size,
-    which is what training and export expect. Raises ConfigError in one line that names the key and the nearest right
-    value.
+    `PRETRAINED`, "imagenet" or the path of a file, becomes an option where the network has an encoder that takes it;
+    for a DDRNet or BiSeNetV2 see `first_weights`. `FPN.STACK` counts for BiFPN alone, as there. Auxiliary heads are on
+    and logits at input size, which is what training and export expect. Raises ConfigError in one line that names the
+    key and the nearest right value.
     """
     model = _open(section)
     encoder = model.section("ENCODER", _KEYS["ENCODER"])
@@ -69,7 +69,7 @@ def model_spec_from_legacy(section: Mapping[str, Any], num_classes: int, in_chan
         **_read_postprocess(model.section("POSTPROCESS", _KEYS["POSTPROCESS"])),
     }
     options: dict[str, OptionValue] = {"aux_head": True, "upsample": True, "separable": model.choice("BLOCK", _BLOCKS)}
-    pretrained = model.text("PRETRAINED")
+    pretrained = _read_pretrained(model)
     family = decoder.choice("NAME", _DECODERS)
     if family == "deeplabv3plus":
         options |= {"encoder": encoder.choice("NAME", ENCODERS), "pretrained": pretrained, **deeplab}
@@ -91,16 +91,21 @@ def first_weights(section: Mapping[str, Any], spec: ModelSpec) -> Path | None:
     """
     if "pretrained" in spec.options:
         return None
-    model = _open(section)
+    pretrained = _read_pretrained(_open(section))
+    return None if pretrained in ("", IMAGENET) else Path(pretrained)
+
+
+def _read_pretrained(model: LegacySection) -> str:
+    """Return "", "imagenet" or the path of a file that is there."""
     pretrained = model.text("PRETRAINED")
     if plain(pretrained) in ("", IMAGENET):
-        return None
+        return plain(pretrained)
     path = Path(pretrained).expanduser()
     if path.is_file():
-        return path
+        return str(path)
     looks_like_a_path = path.suffix or len(path.parts) > 1
-    hint = "give a checkpoint's path" if looks_like_a_path else nearest(pretrained, [IMAGENET, "a checkpoint's path"])
-    raise model.error("PRETRAINED", f"no file {pretrained!r}; {hint}, or leave it empty")
+    hint = "give the path of a checkpoint" if looks_like_a_path else nearest(pretrained, [IMAGENET])
+    raise model.error("PRETRAINED", f"no file {pretrained!r}; {hint}")
 
 
 def _open(section: Mapping[str, Any]) -> LegacySection:

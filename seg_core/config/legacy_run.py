@@ -14,7 +14,7 @@ from typing import Any
 from seg_core.config.legacy_labels import choose_labels
 from seg_core.config.legacy_model import DDRNETS, IMAGENET, first_weights, model_keys, model_spec_from_legacy
 from seg_core.config.legacy_solver import COUPLED, COUPLED_DECAY, LOSSES, OPTIMIZERS, SCHEDULES
-from seg_core.config.legacy_values import LegacySection, decode, shown
+from seg_core.config.legacy_values import LegacySection, plain, shown
 
 #: Keys that files of that engine have at the top, in SOLVER or in DATASET.
 MOVABLE = ("NUM_WORKERS", "BATCH_SIZE", "ACC_STEP", "MAX_EPOCH", "DATE", "EXTRA", "TASK")
@@ -214,7 +214,7 @@ def _read_model(section: Any, result: Translation) -> None:
     spec = model_spec_from_legacy(section, num_classes=2)  # the classes come from the label set: two stand in for them
     weights, options = first_weights(section, spec), dict(spec.options)
     trunk = options.get("encoder", spec.name)
-    if decode(section.get("PRETRAINED")) == IMAGENET and ("pretrained" not in options or trunk in DDRNETS.values()):
+    if plain(str(section.get("PRETRAINED"))) == IMAGENET and ("pretrained" not in options or trunk in DDRNETS.values()):
         if "pretrained" in options:
             options["pretrained"] = ""
         result.notes.append(

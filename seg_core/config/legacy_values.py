@@ -133,7 +133,8 @@ class LegacySection:
     def choices(self, key: str, choices: Mapping[str, T]) -> list[T]:
         """Return what `choices` has for each name of the list under `key`; one name may stand alone."""
         value = decode(self._values.get(key, []))
-        names = [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
+        names = list(value) if isinstance(value, (list, tuple)) else [value]
+        names = ["" if decode(name) is None else name for name in names]
         if any(not isinstance(name, str) for name in names):
             raise self.error(key, f"expected a list of names, found {shown(value)}")
         return [self._choose(key, name.strip(), choices) for name in names]

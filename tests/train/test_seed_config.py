@@ -246,7 +246,7 @@ def test_pretrained_beside_a_ddrnet_is_a_checkpoint(load, tmp_path):
     weights = tmp_path / "ours.pth"
     weights.write_bytes(b"")
     assert load(('"imagenet"', f'"{weights}"')).model.weights == weights
-    for nothing in ("None", '""', "null"):
+    for nothing in ("None", '""', "null", '"ImageNet"'):
         assert load(('"imagenet"', nothing)).model.weights is None
     with pytest.raises(ConfigError, match=r"MODEL\.PRETRAINED: no file 'imagnet'; did you mean 'imagenet'\?"):
         load(('"imagenet"', "imagnet"))
@@ -258,15 +258,32 @@ def test_weights_that_nobody_can_fetch_are_remarked_on(load, tmp_path):
     load()
     assert "'imagenet' weights of ddrnet_23_slim" in read_train_config(tmp_path / "seed.yaml").notes[0]
     assert read_train_config(tmp_path / "seed.yaml", ["MODEL.PRETRAINED="]).notes == ()
+    assert len(read_train_config(tmp_path / "seed.yaml", ["MODEL.PRETRAINED=ImageNet"]).notes) == 1
     on_deeplab = read_train_config(tmp_path / "seed.yaml", ["MODEL.DECODER.NAME=DeepLabV3Plus"])
     assert (on_deeplab.config.model.options["encoder"], len(on_deeplab.notes)) == ("ddrnet_23_slim", 1)
     assert on_deeplab.config.model.options["pretrained"] == ""
 
 
-def test_pretrained_of_an_encoder_stays_its_own(load):
-    config = load(('"DDRNet23_slim"', '"ResNet18"'), ('"DeepDualResolutionNet"', '"DeepLabV3Plus"'))
+def test_pretrained_of_an_encoder_stays_its_own(load, tmp_path):
+    on_resnet = ('"DDRNet23_slim"', '"ResNet18"'), ('"DeepDualResolutionNet"', '"DeepLabV3Plus"')
+    config = load(*on_resnet)
     assert (config.model.options["pretrained"], config.model.weights) == ("imagenet", None)
     assert config.model.options["atrous_rates"] == (3, 5, 7)
+    assert load(*on_resnet, ('"imagenet"', '"ImageNet"')).model.options["pretrained"] == "imagenet"
+    weights = tmp_path / "resnet18.pth"
+    weights.write_bytes(b"")
+    assert load(*on_resnet, ('"imagenet"', f'"{weights}"')).model.options["pretrained"] == str(weights)
+    with pytest.raises(ConfigError, match=r"MODEL\.PRETRAINED: no file 'gone\.pth'; give the path of a checkpoint$"):
+        load(*on_resnet, ('"imagenet"', "gone.pth"))
+    with pytest.raises(ConfigError, match=r"MODEL\.PRETRAINED: no file 'imgnet'; did you mean 'imagenet'\?$"):
+        load(*on_resnet, ('"imagenet"', "imgnet"))
+
+
+@pytest.mark.parametrize("nothing", ['""', "None", '"None"', "null", "[]", "[None]", '("",)', '[""]'])
+def test_no_postprocess_may_be_said_in_many_ways(load, nothing):
+    on_resnet = ('"DDRNet23_slim"', '"ResNet18"'), ('"DeepDualResolutionNet"', '"DeepLabV3Plus"')
+    options = load(*on_resnet, ('NAME: [""]', f"NAME: {nothing}")).model.options
+    assert not {"scse", "point_rend"} & options.keys()
 
 
 def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
@@ -305,8 +322,10 @@ def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
         ("ASTROUS_RATES", "ATROUS_RATES", "MODEL.DECODER.ATROUS_RATES: unknown key; did you mean 'ASTROUS_RATES'?"),
         ("NUM_CLASSES: 6", "NUM_CLASSES: 8", "DATASET.NUM_CLASSES: 8, but TASK 'Face-6' has 6 classes"),
         ("NUM_CLASSES: 6", "NUM_CLASSES: six", "DATASET.NUM_CLASSES: expected a whole number of at least 2"),
-        ('"Face-6"', '"Face-7"', "TASK: 'Face-7' is no built-in task (known: Face-19, Face-10, Face-8, Face-6)"),
-        ('"Face-6"', '"Hair"', "DATASET.NUM_CLASSES: no built-in label set has 6 classes"),
+        ('"Face-6"', '"Face-7"', "TASK: 'Face-7' is no built-in task; did you mean 'Face-8'?; or name your own"),
+        ('"Face-6"', '"Fcae-6"', "TASK: 'Fcae-6' is no built-in task; did you mean 'Face-6'?"),
+        ('"Face-6"', '"Hair"', "TASK: 'Hair' is no built-in task; known: 'Face-19', 'Face-10', 'Face-8', 'Face-6',"),
+        ('"Face-6"', '""', "DATASET.NUM_CLASSES: no built-in label set has 6 classes; name the task (TASK: Face-19"),
         ("GRAYSCALE: False", "GRAYSCALE: maybe", "DATASET.GRAYSCALE: expected True or False, found 'maybe'"),
         ("SIZE: (256, 256)", "SIZE: (256, 256, 3)", "INPUT.SIZE: expected (height, width) such as (256, 256)"),
         ("CROP: (224, 224)", "CROP: (512, 512)", "INPUT.CROP: (512, 512) is larger than INPUT.SIZE (256, 256)"),
