@@ -145,9 +145,10 @@ def test_the_stream_enters_anywhere_and_shows_every_pair_once_a_pass():
 @pytest.mark.parametrize(
     ("changes", "error", "text"),
     [
-        ({"preprocess": {"size_hw": (100, 64)}}, ConfigError, "100x64"),
+        ({"preprocess": {"size_hw": (100, 64)}}, ConfigError, r"^preprocess\.size_hw \(INPUT\.SIZE\): size 100x64"),
         ({"data": {"labels": "celeba"}}, ConfigError, "unknown label set 'celeba'"),
-        ({"data": {"train": "nowhere"}}, ImageError, "nowhere"),
+        ({"data": {"train": "nowhere"}}, ImageError, r"^data\.train \(DATASET\.TRAIN_PATH\): no such .*: nowhere;"),
+        ({"data": {"val": ["nowhere"]}}, ImageError, r"^data\.val \(DATASET\.TEST_PATH\): no such .*: nowhere;"),
         ({"model": {"name": "ddrnet"}}, ConfigError, "did you mean"),
         ({"model": {"in_channels": 4}}, ConfigError, "in_channels"),
         ({"data": {"swap_left_right": "missing.txt"}}, ConfigError, "missing.txt"),

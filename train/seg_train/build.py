@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from seg_core.config.schema import ModelSection, PreprocessSection, SolverSection, TrainConfig
-from seg_core.errors import ConfigError
+from seg_core.errors import ConfigError, ImageError
 from seg_core.label_sets import load_labels
 from seg_core.labels import LabelSet
 from seg_core.mask_reading import MaskReading
@@ -82,7 +82,7 @@ def build_network(spec: ModelSpec, preprocess: PreprocessSpec, device: torch.dev
             f"model.in_channels: {spec.in_channels}, but preprocess.color {preprocess.source} has {preprocess.channels}"
         )
     network = build_model(spec)
-    network.check_size(preprocess.size_hw)
+    _check_size(network, preprocess.size_hw, "preprocess.size_hw (INPUT.SIZE)")
     if device.type == "cuda":  # NHWC kernels are the faster ones on tensor cores
         return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     return network.to(device)
@@ -91,10 +91,14 @@ def build_network(spec: ModelSpec, preprocess: PreprocessSpec, device: torch.dev
 def check_crop(network: SegmentationModel, config: TrainConfig) -> None:
     """Raise ConfigError when `network` cannot take what training shows it."""
     if config.augment.crop_hw is not None:
-        try:
-            network.check_size(config.augment.crop_hw)
-        except ConfigError as error:
-            raise ConfigError(f"augment.crop_hw (INPUT.CROP): {error}") from None
+        _check_size(network, config.augment.crop_hw, "augment.crop_hw (INPUT.CROP)")
+
+
+def _check_size(network: SegmentationModel, size_hw: tuple[int, int], key: str) -> None:
+    try:
+        network.check_size(size_hw)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def synchronised(network: SegmentationModel, options: SolverSection, workers: Workers) -> SegmentationModel:
@@ -111,6 +115,10 @@ def build_datasets(
 ) -> tuple[PairDataset, PairDataset]:
     """Return the training set with its augmentation and the validation set without."""
     data = config.data
+    for key, paths in (("data.train (DATASET.TRAIN_PATH)", data.train), ("data.val (DATASET.TEST_PATH)", data.val)):
+        for path in paths:
+            if not path.exists():
+                raise ImageError(f"{key}: no such file or directory: {path}; expected a data set")
     stored = load_labels(data.labels)
     shared = shared_paths(data.train, data.val)
     train = Places(data.train, data.layout, "train", shared, data.on_bad)
