@@ -164,9 +164,23 @@ def test_the_split_is_chosen_by_the_mode(root, tmp_path):
         Eyes(whole, mode="test")
 
 
+def test_several_roots_are_read_one_after_another(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for folder in ("images", "masks"):
+        (other / folder).mkdir()
+        (other / folder / "9.png").symlink_to(root / folder / "3.png")
+    data = Eyes([str(other), root], mode="val")
+    assert [pair.image.name for pair in data.pairs] == ["9.png", "0.png", "1.png", "2.png", "3.png"]
+    assert torch.equal(data[0][0], data[4][0])
+    with pytest.raises(ConfigError, match="Eyes: rootpth: expected a path or several, found none"):
+        Eyes([])
+
+
 @pytest.mark.parametrize(
     ("changes", "arguments", "message"),
     [
+        ({}, {"resize": 32}, r"Eyes: resize: expected \(height, width\) in pixels, found 32"),
+        ({}, {"cropsize": (16,)}, r"Eyes: cropsize: expected \(height, width\) in pixels, found \(16,\)"),
         ({}, {"mode": "training"}, r"Eyes: mode: expected train, val or test, found 'training'"),
         ({}, {"n_classes": 2}, r"Eyes: n_classes is 2 but there are 3: bg, l_eye, r_eye"),
         ({"classes_name": {0: "a", 2: "b"}}, {}, r"Eyes\.classes_name: expected the indices 0, 1, 2, …"),

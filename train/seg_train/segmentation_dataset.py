@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,7 +30,7 @@ _SIDES = (("left_", "right_"), ("l_", "r_"), ("_left", "_right"), ("_l", "_r"))
 
 
 class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Pairs under `rootpth`, resized to the network and, in mode "train", changed by `trans_train`.
+    """Pairs under one root or several, resized to the network and, in mode "train", changed by `trans_train`.
 
     A subclass says in `classes_name` what the classes are, {index: name} or {name: index}, and may say in `merge` how
     they are grouped (a built-in merge, a JSON file, or {new: [old names]}); `n_classes` is their number after that.
@@ -52,20 +52,23 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(
         self,
-        rootpth: str | Path,
+        rootpth: str | Path | Sequence[str | Path],
         n_classes: int,
         cropsize: tuple[int, int],
         mode: Mode = "train",
         resize: tuple[int, int] = (256, 256),
     ) -> None:
-        """List the pairs under `rootpth`; `cropsize` and `resize` are (height, width).
+        """List the pairs under `rootpth`, or several one after another; `cropsize` and `resize` are (height, width).
 
-        The split that `mode` names is taken where `rootpth` holds several. Raises ConfigError for a wrong mode or
-        number of classes, and ImageError when the pairs are not as they should be.
+        The split that `mode` names is taken where a root holds several. `roots` keeps all of them as paths and
+        `rootpth` the first. Raises ConfigError for a wrong mode, size or number of classes, and ImageError when the
+        pairs are not as they should be.
         """
-        if mode not in get_args(Mode):
-            raise ConfigError(f"{type(self).__name__}: mode: expected train, val or test, found {mode!r}")
-        self.rootpth = Path(rootpth)
+        self._check_arguments(cropsize, mode, resize)
+        self.roots = (Path(rootpth),) if isinstance(rootpth, (str, Path)) else tuple(map(Path, rootpth))
+        if not self.roots:
+            raise ConfigError(f"{type(self).__name__}: rootpth: expected a path or several, found none")
+        self.rootpth = self.roots[0]
         self.n_classes = n_classes
         self.cropsize = cropsize
         self.mode = mode
@@ -89,7 +92,7 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def find_pairs(self) -> list[SamplePair]:
         """Return the pairs; override it for files that lie in no known layout."""
-        return list_samples(self.rootpth, split=self.mode)
+        return [pair for root in self.roots for pair in list_samples(root, split=self.mode)]
 
     def to_tensor(self, image: UInt8 | Tensor) -> Tensor:
         """Return an item's image uint8 (h, w, C) as float32 (C, h, w), normalised as the network wants it."""
@@ -121,6 +124,15 @@ class SegmentationDataset(Dataset[tuple[Tensor, Tensor]]):
             preprocessor = Preprocessor(replace(self.preprocess, size_hw=size_hw))
         pixels = preprocessor.to_pixels(canvas)
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(np.ascontiguousarray(target))
+
+    def _check_arguments(self, cropsize: object, mode: object, resize: object) -> None:
+        place = type(self).__name__
+        if mode not in get_args(Mode):
+            raise ConfigError(f"{place}: mode: expected train, val or test, found {mode!r}")
+        for name, size_hw in (("cropsize", cropsize), ("resize", resize)):
+            sides = size_hw if isinstance(size_hw, (tuple, list)) else ()
+            if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+                raise ConfigError(f"{place}: {name}: expected (height, width) in pixels, found {size_hw!r}")
 
     def _read_classes(self) -> LabelSet:
         place = f"{type(self).__name__}.classes_name"
