@@ -6,17 +6,15 @@ overridden by a StatedConvention.
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from seg_core.errors import ConfigError, SpecError
-from seg_core.labels import LABEL_SETS, LabelSet
-from seg_core.spec import PreprocessSpec, from_json
+from seg_core.errors import ConfigError
+from seg_core.labels import LabelSet
+from seg_core.spec import PreprocessSpec
 
 #: `provenance["source"]` of a checkpoint that was read from a published state dict.
 PUBLISHED_SOURCE = "published state dict"
@@ -89,29 +87,6 @@ def _one_per_channel(option: str, values: tuple[float, ...], channels: int) -> t
 
 def _joined(values: tuple[float, ...] | list[float]) -> str:
     return ",".join(repr(value) for value in values)
-
-
-def load_labels(name_or_file: str) -> LabelSet:
-    """Return the label set of that name, or the one in a JSON file: a list of names, or an object of LabelSet's fields.
-
-    Raises ConfigError naming the file and what was expected.
-    """
-    if name_or_file in LABEL_SETS:
-        return LABEL_SETS[name_or_file]
-    path = Path(name_or_file)
-    if path.suffix != ".json":
-        known = ", ".join(LABEL_SETS)
-        raise ConfigError(f"--labels {name_or_file}: neither a label set (known: {known}) nor a .json file")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid JSON ({error})") from None
-    try:
-        return from_json(LabelSet, {"names": data} if isinstance(data, list) else data, "labels")
-    except SpecError as error:
-        raise ConfigError(f'{path}: {error}; expected ["background", …] or an object with "names"') from None
 
 
 def foreign_provenance(provenance: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from seg_core.errors import ArtifactError, ConfigError, SpecError
 from seg_core.labels import LabelSet
-from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, TensorSpec, from_json, to_json
+from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, TensorSpec, to_json
+from seg_core.spec.io import load_json, parse_json
 
 if TYPE_CHECKING:
     from seg_core.convention import StatedConvention
@@ -96,14 +97,7 @@ class Manifest:
 
 def parse_manifest(text: str, where: str) -> Manifest:
     """Build a Manifest from JSON text; raises SpecError naming `where` and the field."""
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"{where}: not valid JSON ({error})") from None
-    try:
-        return from_json(Manifest, data, "manifest")
-    except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+    return parse_json(Manifest, text, "manifest", where)
 
 
 def manifest_path(artifact: Path) -> Path:
@@ -161,7 +155,7 @@ def load_manifest(path: str | Path, verify: bool = True, stated: StatedConventio
         from seg_core.runners import read_embedded_manifest
 
         return read_embedded_manifest(artifact)
-    manifest = parse_manifest(_read_text(sidecar), str(sidecar))
+    manifest = load_json(Manifest, sidecar, "manifest")
     if verify and manifest.artifact.sha256 is not None:
         found = hash_artifact(artifact)
         if found != manifest.artifact.sha256:
@@ -181,10 +175,3 @@ def _load_stated(path: Path, stated: StatedConvention) -> Manifest:
             "and the classes, or state them when exporting it again"
         )
     return parse_manifest(pytorch.read_manifest(path, stated), str(path))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read ({error})") from None

@@ -37,7 +37,7 @@ class LabelledData:
         """Return how masks are read as the classes `wanted` by a model; raises ConfigError when they become others."""
         if self.labels is None and self.merge is None:
             return MaskReading(wanted)
-        reading = MaskReading(load_labels(self.labels or "celebamask_hq"), self.merge)
+        reading = MaskReading(load_labels(self.labels or "celebamask_hq", "--labels"), self.merge)
         if reading.labels.names != wanted.names or reading.labels.ignore_index != wanted.ignore_index:
             raise ConfigError(
                 f"{self.path}: masks are read as {', '.join(reading.labels.names)} (ignored: "

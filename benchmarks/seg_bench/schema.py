@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from seg_core.atomic import replacing
 from seg_core.errors import SegError, SpecError
-from seg_core.spec import from_json, to_json
-from seg_core.spec.io import OPTIONAL
+from seg_core.spec import to_json
+from seg_core.spec.io import OPTIONAL, load_json
 
 LATENCY_VERSION = 1
 
@@ -103,13 +103,7 @@ class LatencyReport:
 
 def load_report(path: str | Path) -> LatencyReport:
     """Read a `latency.json`; raises SpecError naming the file and the field."""
-    path = Path(path)
-    try:
-        return from_json(LatencyReport, json.loads(path.read_text(encoding="utf-8")), "latency")
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a latency report ({error})") from None
+    return load_json(LatencyReport, Path(path), "latency")
 
 
 def dump_json(value: Any) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from seg_bench.schema import Environment
 from seg_core.errors import SpecError
-from seg_core.spec import from_json
+from seg_core.spec.io import load_json
 
 ZOO_VERSION = 1
 
@@ -117,12 +116,7 @@ class ZooLatency:
 
 def load_results(cls: type[R], path: Path) -> R:
     """Read a ZooReport or ZooLatency; raises SpecError naming the file and the field."""
-    try:
-        return from_json(cls, json.loads(path.read_text(encoding="utf-8")), "zoo")
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as zoo results ({error})") from None
+    return load_json(cls, path, "zoo")
 
 
 def _check_version(found: int) -> None:

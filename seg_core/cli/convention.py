@@ -11,10 +11,10 @@ from seg_core.cli.command import click
 from seg_core.convention import (
     StatedConvention,
     foreign_provenance,
-    load_labels,
     normalisation_text,
     provenance_lines,
 )
+from seg_core.label_sets import load_labels
 
 Command = Callable[..., Any]
 
@@ -68,7 +68,7 @@ def _labels_option(name: str) -> Command:
 
 def convention_options(command: Command) -> Command:
     """Give `command` the options --mean, --std, --color and --labels, which reach it as one `convention`."""
-    return _gather(command, (*_OPTIONS, _labels_option("--labels")))
+    return _gather(command, "--labels", ())
 
 
 def model_options(labels_option: str = "--labels") -> Callable[[Command], Command]:
@@ -83,10 +83,12 @@ def model_options(labels_option: str = "--labels") -> Callable[[Command], Comman
         metavar="HxW",
         help="Checkpoints: the input size; by default their own, which of a foreign one is assumed.",
     )
-    return lambda command: _gather(command, (*_OPTIONS, _labels_option(labels_option), size))
+    return lambda command: _gather(command, labels_option, (size,))
 
 
-def _gather(command: Command, options: tuple[Command, ...]) -> Command:
+def _gather(command: Command, labels_option: str, more: tuple[Command, ...]) -> Command:
+    options = (*_OPTIONS, _labels_option(labels_option), *more)
+
     @functools.wraps(command)
     def gathered(
         *args: Any,
@@ -99,7 +101,7 @@ def _gather(command: Command, options: tuple[Command, ...]) -> Command:
     ) -> Any:
         if (mean is None) != (std is None):
             raise click.UsageError("--mean and --std belong together: give both")
-        labels = None if class_labels is None else load_labels(class_labels)
+        labels = None if class_labels is None else load_labels(class_labels, labels_option)
         convention = StatedConvention(mean, std, color, input_size, labels, class_labels or "")
         return command(*args, convention=convention, **kwargs)
 

@@ -6,7 +6,6 @@ Everything is read from the network itself or from `proven.json`, which `make zo
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from seg_core.errors import ConfigError, SpecError
 from seg_core.models import MODELS, SegmentationModel, build_placeholder, list_models
 from seg_core.models.encoders import ENCODERS
 from seg_core.models.published_form import PUBLISHED
-from seg_core.spec import ModelSpec, from_json
+from seg_core.spec import ModelSpec
+from seg_core.spec.io import load_json
 from seg_core.spec.model import OptionValue
 
 #: The size at which networks are compared where nobody asks for another.
@@ -201,12 +201,7 @@ def parse_options(name: str, texts: Mapping[str, str]) -> dict[str, OptionValue]
 
 def load_proofs(path: Path = PROVEN_FILE) -> tuple[Proof, ...]:
     """Return the proofs that ship with the package; raises SpecError naming the file when it is malformed."""
-    try:
-        return from_json(ProofTable, json.loads(path.read_text(encoding="utf-8")), "proven").proofs
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a table of proofs ({error})") from None
+    return load_json(ProofTable, path, "proven").proofs
 
 
 def describe_models(size_hw: tuple[int, int] = SIZE_HW) -> list[ModelFacts]:

@@ -7,10 +7,12 @@ offending field, so that a hand-edited manifest fails with one line instead of a
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast
 
 from seg_core.errors import SpecError
@@ -51,6 +53,43 @@ def from_json(cls: type[S], data: Any, where: str = "") -> S:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise SpecError(f"{where}.{name}: missing field")
     return cls(**values)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file; raises SpecError naming it."""
+    return _decode_text(_read_text(path), str(path))
+
+
+def parse_json(cls: type[S], text: str, where: str, source: str) -> S:
+    """Build the dataclass `cls` from JSON text; raises SpecError naming `source` and the field under `where`."""
+    data = _decode_text(text, source)
+    try:
+        return from_json(cls, data, where)
+    except SpecError as error:
+        raise SpecError(f"{source}: {error}") from None
+
+
+def load_json(cls: type[S], path: Path, where: str) -> S:
+    """Build the dataclass `cls` from a JSON file; raises SpecError naming it and the field under `where`."""
+    return parse_json(cls, _read_text(path), where, str(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def _decode_text(text: str, source: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"{source}: not valid JSON ({error})") from None
+    except RecursionError:
+        raise SpecError(f"{source}: not valid JSON (nested too deeply)") from None
 
 
 def _is_written(field: dataclasses.Field[Any], owner: Any) -> bool:

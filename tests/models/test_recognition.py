@@ -6,8 +6,9 @@ import pytest
 import torch
 from golden_weights import seeded_state
 
-from seg_core.convention import StatedConvention, convention_options, load_labels, provenance_lines
+from seg_core.convention import StatedConvention, convention_options, provenance_lines
 from seg_core.errors import CheckpointError, ConfigError
+from seg_core.label_sets import load_labels
 from seg_core.labels import CELEBAMASK_HQ, CITYSCAPES_19
 from seg_core.models import MODELS, build_placeholder
 from seg_core.models.bisenet_tasks import FACE_PARSING_19
@@ -294,9 +295,9 @@ def test_labels_come_by_name_or_from_a_file(tmp_path):
 def test_malformed_label_files_are_named(text, words, tmp_path):
     path = tmp_path / "names.json"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=rf"names.json: .*{words}"):
-        load_labels(str(path))
-    with pytest.raises(ConfigError, match=r"cityscapes: neither a label set \(known: celebamask_hq"):
-        load_labels("cityscapes")
-    with pytest.raises(ConfigError, match=r"none.json: cannot be read"):
-        load_labels(str(tmp_path / "none.json"))
+    with pytest.raises(ConfigError, match=rf"--labels: .*names.json: .*{words}"):
+        load_labels(str(path), "--labels")
+    with pytest.raises(ConfigError, match=r"--labels: unknown label set 'cityscapes' \(built in: celebamask_hq"):
+        load_labels("cityscapes", "--labels")
+    with pytest.raises(ConfigError, match=r"--labels: .*none.json: cannot be read \(No such file or directory\)"):
+        load_labels(str(tmp_path / "none.json"), "--labels")

@@ -133,7 +133,7 @@ def test_proofs_are_of_known_models_and_targets():
 
 def test_damaged_proofs_are_named(tmp_path):
     path = tmp_path / "proven.json"
-    for content, finding in (("{", "cannot be read"), ('{"proofs": [], "schema_version": 9}', "this release reads 1")):
+    for content, finding in (("{", "not valid JSON"), ('{"proofs": [], "schema_version": 9}', "this release reads 1")):
         path.write_text(content)
         with pytest.raises(SpecError, match=f"proven.json: .*{finding}"):
             load_proofs(path)

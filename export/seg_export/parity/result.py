@@ -9,7 +9,8 @@ from typing import Literal
 
 from seg_core.atomic import replacing
 from seg_core.errors import SpecError
-from seg_core.spec import from_json, to_json
+from seg_core.spec import to_json
+from seg_core.spec.io import load_json
 from seg_export.install import unwritable
 from seg_export.parity.tolerances import Tolerance
 
@@ -101,10 +102,4 @@ def save_parity(artifact: Path, report: ParityReport) -> None:
 
 def load_parity(path: str | Path) -> ParityReport:
     """Read a parity report; raises SpecError naming the file and the field."""
-    path = Path(path)
-    try:
-        return from_json(ParityReport, json.loads(path.read_text(encoding="utf-8")), "parity")
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: cannot be read as a parity report ({error})") from None
+    return load_json(ParityReport, Path(path), "parity")
