@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,6 +45,24 @@ class RunnerModule(Protocol):
     def read_manifest(self, path: Path) -> str:
         """Return the JSON text of the embedded manifest; raises ArtifactError when there is none."""
         ...
+
+
+def check_names(path: Path, what: str, stated: Sequence[TensorSpec], found: Collection[str]) -> None:
+    """Compare the tensors that a manifest states with the names of those ("inputs" or "outputs") in the artifact.
+
+    Raises ArtifactError naming `path` and both sides.
+    """
+    wanted = sorted(spec.name for spec in stated)
+    if sorted(found) != wanted:
+        raise ArtifactError(
+            f"{path}: its {what} are {', '.join(sorted(found)) or 'none'}, but the manifest names {', '.join(wanted)}; "
+            "export it again"
+        )
+
+
+def first_line(error: Exception | str) -> str:
+    """Return the first line of what a runtime has to say, cut where it would fill the screen."""
+    return str(error).strip().split("\n")[0][:160]
 
 
 def check_feeds(inputs: Sequence[TensorSpec], feeds: Mapping[str, Array], where: str | Path) -> None:

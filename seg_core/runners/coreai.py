@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal, cast
 from seg_core.errors import ArtifactError, MissingDependencyError
 from seg_core.manifest import METADATA_KEY, Manifest
 from seg_core.runners import coreai_worker
-from seg_core.runners.base import Array, check_feeds
+from seg_core.runners.base import Array, check_feeds, first_line
 from seg_core.runners.coreai_worker import DATA, FAILED, READY
 
 Backend = Literal["core ai", "core ai interpreter"]
@@ -106,7 +106,7 @@ class CoreAIRunner:
             raise self._died()
         kind, payload = message
         if kind == FAILED:
-            raise ArtifactError(f"{self._path}: Core AI refuses it ({_first_line(payload.decode())})")
+            raise ArtifactError(f"{self._path}: Core AI refuses it ({first_line(payload.decode())})")
         assert kind == wanted, kind
         return payload
 
@@ -115,7 +115,7 @@ class CoreAIRunner:
         assert self._process is not None
         code = self._process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        said = _first_line(self._log.read_text(encoding="utf-8", errors="replace"))
+        said = first_line(self._log.read_text(encoding="utf-8", errors="replace"))
         self._kill()
         return ArtifactError(f"{self._path}: Core AI's process died ({how}{': ' if said else ''}{said})")
 
@@ -190,7 +190,3 @@ def _check_tensors(path: Path, facts: Mapping[str, Any], manifest: Manifest) -> 
 
 def _listed(tensors: Mapping[str, tuple[tuple[int, ...], str]]) -> str:
     return ", ".join(f"{name} {dtype} {shape}" for name, (shape, dtype) in tensors.items())
-
-
-def _first_line(text: str) -> str:
-    return text.strip().split("\n")[0][:160]

@@ -19,7 +19,7 @@ from seg_core.manifest import METADATA_KEY, Manifest
 from seg_core.mil import Program, ValueType, load_program, read_metadata
 from seg_core.mil.dtypes import boundary_dtype
 from seg_core.mil.program import format_shape
-from seg_core.runners.base import Array, check_feeds
+from seg_core.runners.base import Array, check_feeds, check_names, first_line
 from seg_core.spec import TensorSpec
 
 Backend = Literal["evaluator", "core ml"]
@@ -73,7 +73,7 @@ class AppleRunner:
         try:
             self._model: Any = coremltools.models.MLModel(str(path))
         except Exception as error:  # Core ML's errors arrive as bare RuntimeError or Exception
-            raise ArtifactError(f"{path}: Core ML cannot load it ({_first_line(error)})") from error
+            raise ArtifactError(f"{path}: Core ML cannot load it ({first_line(error)})") from error
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
@@ -82,7 +82,7 @@ class AppleRunner:
         try:
             results = self._model.predict(arguments)
         except Exception as error:  # Core ML's errors arrive as bare RuntimeError or Exception
-            raise ArtifactError(f"{self._path}: Core ML failed while running ({_first_line(error)})") from error
+            raise ArtifactError(f"{self._path}: Core ML failed while running ({first_line(error)})") from error
         return {tensor.name: np.asarray(results[tensor.name], tensor.dtype) for tensor in self.outputs}
 
     def close(self) -> None:
@@ -128,11 +128,7 @@ def read_manifest(path: Path) -> str:
 def _check_tensors(path: Path, program: Program, manifest: Manifest) -> None:
     sides = (("input", manifest.inputs, program.inputs), ("output", manifest.outputs, program.outputs))
     for what, stated, found in sides:
-        if sorted(tensor.name for tensor in stated) != sorted(found):
-            names = ", ".join(tensor.name for tensor in stated)
-            raise ArtifactError(
-                f"{path}: its {what}s are {', '.join(found)}, but the manifest names {names}; export it again"
-            )
+        check_names(path, f"{what}s", stated, found)
         for tensor in stated:
             _check_tensor(path, what, tensor, found[tensor.name], tensor.name in program.images)
 
@@ -158,7 +154,3 @@ def _as_apple_takes(tensor: TensorSpec, array: Array) -> Any:
     except ImportError:
         raise MissingDependencyError("pillow", "feeding pixels to Core ML", "pillow") from None
     return Image.fromarray(array[0])
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]

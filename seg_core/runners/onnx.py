@@ -8,7 +8,7 @@ from typing import Any
 
 from seg_core.errors import ArtifactError, MissingDependencyError
 from seg_core.manifest import METADATA_KEY, Manifest
-from seg_core.runners.base import Array, check_feeds
+from seg_core.runners.base import Array, check_feeds, check_names, first_line
 
 _SILENT = 4  # only fatal messages: what goes wrong is raised as an ArtifactError instead
 
@@ -27,8 +27,8 @@ class OnnxRunner:
         self.outputs = manifest.outputs
         self._path = path
         self._session = _open_session(path, threads)
-        _check_names(path, "inputs", [t.name for t in self.inputs], [t.name for t in self._session.get_inputs()])
-        _check_names(path, "outputs", [t.name for t in self.outputs], [t.name for t in self._session.get_outputs()])
+        check_names(path, "inputs", self.inputs, [tensor.name for tensor in self._session.get_inputs()])
+        check_names(path, "outputs", self.outputs, [tensor.name for tensor in self._session.get_outputs()])
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
@@ -37,7 +37,7 @@ class OnnxRunner:
         try:
             return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
         except Exception as error:  # the runtime raises classes of its own that share no public base
-            raise ArtifactError(f"{self._path}: the network failed while running ({_first_line(error)})") from error
+            raise ArtifactError(f"{self._path}: the network failed while running ({first_line(error)})") from error
 
     def close(self) -> None:
         """Release the session."""
@@ -77,15 +77,5 @@ def _open_session(path: Path, threads: int | None, optimise: bool = True) -> Any
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises classes of its own that share no public base
         raise ArtifactError(
-            f"{path}: not a readable ONNX file ({_first_line(error)}); copy or export it again"
+            f"{path}: not a readable ONNX file ({first_line(error)}); copy or export it again"
         ) from error
-
-
-def _check_names(path: Path, what: str, wanted: list[str], found: list[str]) -> None:
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise ArtifactError(f"{path}: its {what} are {found}, but the manifest names {wanted}; export it again")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]

@@ -9,7 +9,7 @@ from typing import Any
 
 from seg_core.errors import ArtifactError, MissingDependencyError
 from seg_core.manifest import METADATA_KEY, Manifest
-from seg_core.runners.base import Array, check_feeds
+from seg_core.runners.base import Array, check_feeds, check_names, first_line
 
 #: Name of the zip entry, appended after the flatbuffer, that holds the manifest. TFLite Metadata lies the same way.
 MANIFEST_ENTRY = METADATA_KEY + ".json"
@@ -32,13 +32,8 @@ class TfliteRunner:
         self.outputs = manifest.outputs
         self._path = path
         self._signature = _open_signature(path, threads)
-        found = (set(self._signature.get_input_details()), set(self._signature.get_output_details()))
-        wanted = ({tensor.name for tensor in self.inputs}, {tensor.name for tensor in self.outputs})
-        if found != wanted:
-            raise ArtifactError(
-                f"{path}: its tensors are {sorted(found[0])} -> {sorted(found[1])}, but the manifest names "
-                f"{sorted(wanted[0])} -> {sorted(wanted[1])}; export it again"
-            )
+        check_names(path, "inputs", self.inputs, self._signature.get_input_details())
+        check_names(path, "outputs", self.outputs, self._signature.get_output_details())
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
@@ -46,7 +41,7 @@ class TfliteRunner:
         try:
             results = self._signature(**feeds)
         except (RuntimeError, ValueError) as error:
-            raise ArtifactError(f"{self._path}: the network failed while running ({_first_line(error)})") from error
+            raise ArtifactError(f"{self._path}: the network failed while running ({first_line(error)})") from error
         return {tensor.name: results[tensor.name] for tensor in self.outputs}
 
     def close(self) -> None:
@@ -104,9 +99,5 @@ def _open_signature(path: Path, threads: int | None) -> Any:
         return interpreter.get_signature_runner()
     except (RuntimeError, ValueError) as error:
         raise ArtifactError(
-            f"{path}: not a usable TFLite file ({_first_line(error)}); copy or export it again"
+            f"{path}: not a usable TFLite file ({first_line(error)}); copy or export it again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from seg_core.errors import ArtifactError
 from seg_core.manifest import METADATA_KEY, Manifest
+from seg_core.runners.base import first_line
 from seg_core.runners.pytorch import TorchRunner, require_torch
 
 
@@ -28,8 +29,7 @@ def open_runner(path: Path, manifest: Manifest, threads: int | None) -> TorchRun
             warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is what the user asked for
             network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
-        raise ArtifactError(f"{path}: damaged, export it again ({reason})") from None
+        raise ArtifactError(f"{path}: damaged, export it again ({first_line(error)})") from None
     return TorchRunner("torchscript", path, network.eval(), manifest, threads)
 
 
