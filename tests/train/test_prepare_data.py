@@ -101,6 +101,23 @@ def test_a_broken_off_run_goes_on_and_redoes_nothing_finished(celebamask, tmp_pa
         prepare_dataset(celebamask, out, PrepareOptions(size_hw=(8, 8)))
 
 
+def test_a_source_that_has_grown_puts_no_picture_into_two_splits(celebamask, tmp_path):
+    out = tmp_path / "faces"
+    late = celebamask / "CelebA-HQ-img" / "9.jpg"
+    kept = late.read_bytes()
+    masks = {path: path.read_bytes() for path in celebamask.rglob("00009_*.png")}
+    for path in (late, *masks):
+        path.unlink()
+    options = PrepareOptions(size_hw=(16, 16), fractions=(0.6, 0.4))
+    assert prepare_dataset(celebamask, out, options).written == 9
+    before = sorted(out.rglob("*"))
+    for path, content in {late: kept, **masks}.items():
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"faces: holds \d+ files that this run would not .* \w+/images/"):
+        prepare_dataset(celebamask, out, options)
+    assert sorted(out.rglob("*")) == before
+
+
 def test_a_picture_that_stays_as_it_is_is_not_compressed_again(folders, tmp_path):
     prepare_dataset(folders, tmp_path / "out", PrepareOptions())
     assert (tmp_path / "out/images/0.jpg").read_bytes() == (folders / "images/0.jpg").read_bytes()
@@ -187,6 +204,19 @@ def test_pictures_are_cropped_to_the_classes_asked_for(folders, tmp_path):
     assert np.abs(image.astype(int) - original).mean() < 4
     done = seg_data(*arguments[:-2], "hare")
     assert "error: classes: unknown class 'hare'; did you mean 'hair'?" in done.stderr
+
+
+def test_crops_of_two_runs_do_not_mix(folders, tmp_path):
+    arguments = ("crop-by-mask", folders, tmp_path / "out", "--labels", "celebamask_hq", "--classes")
+    for _ in range(2):
+        assert seg_data(*arguments, "hair").exit_code == 0
+    done = seg_data(*arguments, "skin")
+    assert done.exit_code == 1
+    assert "out: was made with classes ['hair'], not ['skin']; choose another directory" in done.stderr
+    (folders / "images" / "3.jpg").unlink()
+    (folders / "masks" / "3.png").unlink()
+    done = seg_data(*arguments, "hair")
+    assert "out: holds 2 files that this run would not write, the first images/3.jpg" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,12 @@ from seg_core.images import save_image
 from seg_core.labels import LabelSet
 from seg_core.sample_check import in_threads
 from seg_core.samples import BadPairError, SamplePair, SampleProblem, load_pair
+from seg_train.destination import open_destination
 
 UInt8 = npt.NDArray[np.uint8]
+
+#: Where the options of a directory of crops are kept.
+OPTIONS_FILE = "crop-by-mask.json"
 
 
 @dataclass
@@ -73,9 +77,14 @@ def crop_by_mask(
     """Write what `bounding_box` leaves of each pair to `destination`/images and /masks, under the picture's name.
 
     Pictures without the classes, and pairs that cannot be read, are reported and left out. Raises ImageError when two
-    pictures would get one name or a file cannot be written, ConfigError when one would overwrite its source.
+    pictures would get one name or a file cannot be written, ConfigError when one would overwrite its source or
+    `destination` holds what another run has made.
     """
-    jobs = list(zip(pairs, _open_targets(pairs, destination), strict=True))
+    targets = _plan_targets(pairs, destination)
+    options = {"classes": sorted(labels.names[index] for index in classes), "margin": margin, "square": square}
+    planned = [path for target in targets for path in (target, _mask_of(target))]
+    open_destination(destination, OPTIONS_FILE, options, planned)
+    jobs = list(zip(pairs, targets, strict=True))
 
     def crop(job: tuple[SamplePair, Path]) -> Path | SampleProblem | None:
         pair, target = job
@@ -87,7 +96,7 @@ def crop_by_mask(
         if box is None:
             return pair.image
         save_image(target, np.ascontiguousarray(image_bgr[box.slices]))
-        save_image(destination / "masks" / f"{target.stem}.png", np.ascontiguousarray(mask[box.slices]))
+        save_image(_mask_of(target), np.ascontiguousarray(mask[box.slices]))
         return None
 
     report = CropReport()
@@ -103,18 +112,17 @@ def crop_by_mask(
     return report
 
 
-def _open_targets(pairs: Sequence[SamplePair], destination: Path) -> list[Path]:
+def _plan_targets(pairs: Sequence[SamplePair], destination: Path) -> list[Path]:
     targets = [destination / "images" / (pair.image.stem + _suffix_of(pair.image)) for pair in pairs]
     if len({target.stem for target in targets}) < len(targets):
         raise ImageError(f"{destination}: two pictures would get one name; crop one split at a time")
     if any(target.exists() and target.samefile(pair.image) for target, pair in zip(targets, pairs, strict=True)):
         raise ConfigError(f"{destination}: holds the source itself; choose another destination")
-    for folder in ("images", "masks"):
-        try:
-            (destination / folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImageError(f"{destination}: cannot be made ({error.strerror}); choose another directory") from None
     return targets
+
+
+def _mask_of(target: Path) -> Path:
+    return target.parent.with_name("masks") / f"{target.stem}.png"
 
 
 def _suffix_of(image: Path) -> str:

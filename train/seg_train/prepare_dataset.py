@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,12 +20,10 @@ from seg_core.labels import LabelSet
 from seg_core.sample_check import in_threads
 from seg_core.sample_layouts import LayoutName, find_samples
 from seg_core.samples import BadPairError, SamplePair, SampleProblem, check_labels, load_files
+from seg_train.destination import SPLITS, open_destination
 
 UInt8 = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
-
-#: Names of the parts that fractions are for, in their order.
-SPLITS = ("train", "val", "test")
 
 #: Where the options of a prepared directory are kept, so that it is only gone on with under the same ones.
 OPTIONS_FILE = "preprocess.json"
@@ -70,6 +67,20 @@ class PrepareReport:
         self.images_with += counted > 0
 
 
+class _Job(NamedTuple):
+    """A pair of the split, and where it is written."""
+
+    split: str
+    pair: SamplePair
+    image_path: Path
+    mask_path: Path
+
+
+def _plan(split: str, pair: SamplePair, destination: Path, options: PrepareOptions) -> _Job:
+    folder, stem = destination / split, pair.image.stem
+    return _Job(split, pair, folder / "images" / f"{stem}{options.suffix}", folder / "masks" / f"{stem}.png")
+
+
 def prepare_dataset(
     source: Path,
     destination: Path,
@@ -82,18 +93,18 @@ def prepare_dataset(
 
     Pictures are resized by INTER_AREA where they shrink and INTER_LINEAR where they grow, masks by INTER_NEAREST.
     Pairs that cannot be used are reported, not raised. Raises ConfigError when `destination` was made with other
-    options, and ImageError when `source` is no data set or a file cannot be written.
+    options or from other pictures, and ImageError when `source` is no data set or a file cannot be written.
     """
     layout, by_split, problems = plan_splits(source, options)
     report = PrepareReport(layout, problems=problems)
-    jobs = [(split, pair) for split, pairs in by_split.items() for pair in pairs]
-    _open_destination(source, destination, options, list(by_split))
+    jobs = [_plan(split, pair, destination, options) for split, pairs in by_split.items() for pair in pairs]
+    if destination.exists() and destination.samefile(source):
+        raise ConfigError(f"{destination}: is the source itself; choose another destination")
+    planned = [path for job in jobs for path in (job.image_path, job.mask_path)]
+    open_destination(destination, OPTIONS_FILE, asdict(options), planned)
 
-    def prepare(job: tuple[str, SamplePair]) -> tuple[str, UInt8, bool] | SampleProblem:
-        split, pair = job
-        folder = destination / split
-        image_path = folder / "images" / (pair.image.stem + options.suffix)
-        mask_path = folder / "masks" / f"{pair.image.stem}.png"
+    def prepare(job: _Job) -> tuple[str, UInt8, bool] | SampleProblem:
+        split, pair, image_path, mask_path = job
         if image_path.exists() and mask_path.exists():
             return split, load_mask(mask_path), False
         try:
@@ -165,31 +176,6 @@ def _refuse_twins(pairs: Sequence[SamplePair]) -> None:
         twin = seen.setdefault(pair.image.stem, pair.image)
         if twin is not pair.image:
             raise ImageError(f"{pair.image}: would get the same name as {twin}; give the pictures different names")
-
-
-def _open_destination(source: Path, destination: Path, options: PrepareOptions, splits: Sequence[str]) -> None:
-    if destination.exists() and destination.samefile(source):
-        raise ConfigError(f"{destination}: is the source itself; choose another destination")
-    record = destination / OPTIONS_FILE
-    stated: Mapping[str, Any] = json.loads(json.dumps(asdict(options)))
-    try:
-        before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else stated
-    except ValueError:
-        raise ConfigError(f"{record}: is not JSON; remove the directory or choose another") from None
-    changed = [name for name, value in stated.items() if before.get(name) != value]
-    if changed:
-        name = changed[0]
-        raise ConfigError(
-            f"{destination}: was made with {name} {before.get(name)}, not {stated[name]}; choose another directory"
-        )
-    try:
-        for split in splits:
-            for folder in ("images", "masks"):
-                (destination / split / folder).mkdir(parents=True, exist_ok=True)
-        with replacing(record) as draft:
-            draft.write_text(json.dumps(stated, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ImageError(f"{destination}: cannot be written ({error.strerror}); choose another directory") from None
 
 
 def _read_resized(
