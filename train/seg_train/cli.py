@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from seg_core.cli.command import SegCommand, click
 from seg_core.errors import MissingDependencyError
+from seg_train.override_option import override_option
 
 if TYPE_CHECKING:
     from seg_core.config.schema import TrainConfig
@@ -31,14 +32,7 @@ Several GPUs of one machine:
 @click.option(
     "--config", "config_path", required=True, type=click.Path(path_type=Path), help="YAML file; see configs/."
 )
-@click.option(
-    "-o",
-    "--override",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one key, such as solver.lr=1e-3; repeatable.",
-)
+@override_option
 @click.option("--restart", is_flag=True, help="Start anew even when the output directory holds a run to resume.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout; progress goes to stderr.")
 def train_command(config_path: Path, overrides: tuple[str, ...], restart: bool, as_json: bool) -> None:

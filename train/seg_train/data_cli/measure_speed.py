@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
+from seg_train.override_option import override_option
 
 if TYPE_CHECKING:
     from seg_core.config.schema import TrainConfig
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. Repeatable.")
+@override_option
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Measure this one; all of them by default.")
 @click.option("--from-files", is_flag=True, help="Measure loading: the fastest variant fed from data.train.")
 @click.option("--loader-alone", is_flag=True, help="Measure only how fast batches of data.train arrive; needs no GPU.")

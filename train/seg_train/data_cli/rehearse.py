@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
 from seg_core.runners.pytorch import require_torch
+from seg_train.override_option import override_option
 
 if TYPE_CHECKING:
     from seg_core.config.loader import LoadedConfig
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
     ],
 )
 @click.argument("config_path", metavar="CONFIG", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--override",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one key, such as solver.batch_size=4; repeatable.",
-)
+@override_option
 @click.option("--synthetic", is_flag=True, help="Draw pictures and labels; open no data set.")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Steps to take; times are the last one's. Default 1, on a GPU 5."
