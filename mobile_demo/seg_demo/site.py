@@ -42,6 +42,13 @@ _ORT_FILES = (
 )
 
 
+#: What plain WebAssembly needs of a runtime: kept for offline use beside what a faster backend has loaded.
+_FALLBACKS = {
+    "onnx": ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"),
+    "tflite": ("wasm/litert_wasm_internal.js", "wasm/litert_wasm_internal.wasm"),
+}
+
+
 @dataclass(frozen=True)
 class Resource:
     """A file, or `content` made at the start. `immutable` ones have a version or hash in their URL."""
@@ -92,6 +99,7 @@ def build_site(artifact: Path, manifest: Manifest, golden: str | None, web: Path
         "golden": None if golden is None else f"model/{version}/golden.json",
         "vectors": "vectors.csv",
         "runtimes": {manifest.artifact.target: runtime},
+        "fallbacks": [f"{runtime}{name}" for name in _FALLBACKS[manifest.artifact.target]],
     }
     site["/demo.json"] = Resource(".json", content=json.dumps(offer, indent=2).encode())
     return site

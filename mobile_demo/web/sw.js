@@ -73,7 +73,7 @@ self.addEventListener('fetch', (event) => {
 });
 
 self.addEventListener('message', (event) => {
-  if (event.data?.type === 'keep') event.waitUntil(dropOthers(event.data.urls));
+  if (event.data?.type === 'keep') event.waitUntil(keep(event.data.urls, event.data.fallbacks));
 });
 
 /** @param {FetchEvent} event */
@@ -116,10 +116,19 @@ async function store(cache, url, response) {
   }
 }
 
-/** @param {string[]} prefixes */
-async function dropOthers(prefixes) {
+/** @param {string[]} prefixes of what is in use @param {string[]} fallbacks */
+async function keep(prefixes, fallbacks) {
   const cache = await caches.open(CACHE);
   for (const { url } of await cache.keys()) {
     if (/\/(vendor|model)\//.test(new URL(url).pathname) && !prefixes.some((prefix) => url.startsWith(prefix))) await cache.delete(url);
+  }
+  for (const url of fallbacks) {
+    if (await cache.match(url)) continue;
+    try {
+      const response = await fetch(url);
+      if (response.status === 200) await store(cache, url, response);
+    } catch {
+      return; // The server is gone already: they come the next time that it answers.
+    }
   }
 }

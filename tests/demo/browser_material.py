@@ -55,6 +55,15 @@ def find_program(*names):
     return found
 
 
+def until(condition, seconds=READY_S):
+    """Call `condition` until what it returns is true, and return that."""
+    end = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < end, "never true"
+        time.sleep(0.05)
+    return result
+
+
 @contextmanager
 def served(model, *options):
     """Run seg-demo on a free port; yields the page's address and the process."""
@@ -105,6 +114,7 @@ def chromium(*arguments, size_wh=(412, 915), prefs=None, phone=False, insecure=F
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(find_program("chromedriver")))
     try:
+        driver.set_script_timeout(READY_S)
         yield Page(driver)
     finally:
         driver.quit()
@@ -148,6 +158,10 @@ class Page:
         words = self.run("return [...document.querySelectorAll('#facts > *')].map((each) => each.textContent)")
         pairs = list(zip(words[::2], words[1::2], strict=True))
         return {term: " | ".join(text for name, text in pairs if name == term) for term, _ in pairs}
+
+    def idle(self):
+        """Wait until all that was asked for so far is labelled."""
+        self.driver.execute_async_script("segproof.idle().then(arguments[0])")
 
     def choose_photo(self, path):
         """Give a photo to the page and wait until it is labelled."""

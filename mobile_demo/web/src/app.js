@@ -173,6 +173,11 @@ export class App {
   #start(source, name) {
     this.#stopLive();
     this.#live = source;
+    source.track?.addEventListener('ended', () => {
+      if (this.#live !== source) return;
+      this.#stopLive();
+      showProblem(`${name} ended. Press Camera to start it again.`);
+    });
     this.#lastFrame = 0;
     this.#stage.classList.toggle('mirrored', source.facing === 'user');
     this.#reveal(`Live: ${name}`);
@@ -220,7 +225,7 @@ export class App {
   async showPhoto(file) {
     const photo = await decodePhoto(file);
     this.#stopLive();
-    await this.#idle();
+    await this.idle();
     this.#stage.classList.remove('mirrored');
     this.#grabber.grabPhoto(photo);
     photo.close();
@@ -228,8 +233,8 @@ export class App {
     await this.#labelStill();
   }
 
-  /** Wait until no picture is with the network. */
-  async #idle() {
+  /** Wait until no picture is with the network, nor waits for it. */
+  async idle() {
     while (this.#busy) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 

@@ -26,9 +26,11 @@ export class LiveSource {
    * @param {HTMLVideoElement} video
    * @param {() => void} release
    * @param {'user' | 'environment' | null} facing null for a file
+   * @param {MediaStreamTrack | null} track that of a camera, which may end: unplugged, or its permission taken back
    */
-  constructor(video, release, facing) {
+  constructor(video, release, facing, track = null) {
     this.video = video;
+    this.track = track;
     this.release = release;
     this.facing = facing;
   }
@@ -75,9 +77,10 @@ export async function openCamera(facing) {
   }
   const video = makeVideo();
   video.srcObject = stream;
-  const actual = stream.getVideoTracks()[0]?.getSettings().facingMode;
+  const [track] = stream.getVideoTracks();
+  const actual = track.getSettings().facingMode;
   const release = () => stream.getTracks().forEach((track) => track.stop());
-  return play(new LiveSource(video, release, actual === 'environment' ? 'environment' : facing), 'The camera');
+  return play(new LiveSource(video, release, actual === 'environment' ? 'environment' : facing, track), 'The camera');
 }
 
 /**

@@ -9,7 +9,7 @@ import { ManifestError, parseManifest, verifyArtifact } from './manifest.js';
 
 /**
  * What the server offers (demo.json): URLs relative to the page.
- * @typedef {{model: string, manifest: string, golden: string | null, vectors: string, runtimes: Record<string, string>}} Demo
+ * @typedef {{model: string, manifest: string, golden: string | null, vectors: string, runtimes: Record<string, string>, fallbacks: string[]}} Demo
  */
 
 /** A worker that answers one message at a time with a promise. */

@@ -32,7 +32,7 @@ async function main() {
   if (chooser.selectedIndex < 0) chooser.value = '';
   chooser.addEventListener('change', () => location.assign(chooser.value ? `?backend=${chooser.value}` : './'));
   try {
-    const { reason } = await registerOffline();
+    const offline = await registerOffline();
     const response = await fetch('demo.json');
     if (!response.ok) throw new Error(`demo.json: the server answered ${response.status}`);
     const demo = /** @type {import('./engine.js').Demo} */ (await response.json());
@@ -42,9 +42,10 @@ async function main() {
     };
     const wanted = /** @type {import('./protocol.js').Backend | ''} */ (chooser.value);
     const engine = await openEngine(demo, { backend: wanted || null, report });
-    keepOnly([demo.model, demo.manifest, demo.golden ?? demo.model, ...Object.values(demo.runtimes)]);
+    const used = [demo.model, demo.manifest, demo.golden ?? demo.model, ...Object.values(demo.runtimes)];
+    keepOnly(used, engine.backend === 'wasm' ? [] : demo.fallbacks);
     element('model', HTMLElement).textContent = engine.manifest.artifact.file;
-    describeRun(engine, reason);
+    describeRun(engine, offline);
     // For the tests and the console.
     Object.assign(globalThis, { segproof: new App(engine) });
     document.documentElement.dataset.state = 'ready';

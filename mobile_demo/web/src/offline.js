@@ -1,46 +1,50 @@
 // The page without its server: a service worker keeps what was loaded, and the browser may install the page.
 
 /**
- * Register the service worker and wait a moment until it controls the page, so that the large files that follow pass
- * through it. Returns what a person should know.
- * @param {number} [patienceMs]
- * @returns {Promise<{offline: boolean, reason: string}>}
+ * Register the service worker and wait until it controls the page, so that the large files that follow pass through
+ * it. Returns what a person should know.
+ * @param {number} [patienceMs] the page must open where a browser never hands it over, too
+ * @returns {Promise<string>}
  */
-export async function registerOffline(patienceMs = 4000) {
-  if (!isSecureContext || !navigator.serviceWorker) {
-    return { offline: false, reason: 'no: browsers keep pages of https and localhost only' };
-  }
+export async function registerOffline(patienceMs = 20_000) {
+  if (!isSecureContext || !navigator.serviceWorker) return 'no: browsers keep pages of https and localhost only';
   try {
-    await navigator.serviceWorker.register('sw.js');
-    await Promise.race([controlled(), timeout(patienceMs)]);
-    return { offline: true, reason: 'yes, once this page has opened' };
+    const registration = await navigator.serviceWorker.register('sw.js');
+    if (navigator.serviceWorker.controller) return KEPT;
+    // A forced reload (Shift) goes past the worker that has kept the page before.
+    if (registration.active && !registration.installing) return 'yes, as it was before this forced reload';
+    const late = new Promise((resolve) => {
+      setTimeout(() => resolve('not yet: open this page once more'), patienceMs);
+    });
+    return await Promise.race([takenOver(registration), /** @type {Promise<string>} */ (late)]);
   } catch (error) {
-    // A self-signed certificate that the user clicked through, or storage that is switched off.
-    return { offline: false, reason: `no: ${/** @type {Error} */ (error).message}` };
+    // A self-signed certificate that the user clicked through, storage that is switched off, a file that is missing.
+    return `no: ${/** @type {Error} */ (error).message}`;
   }
 }
 
-function controlled() {
-  if (navigator.serviceWorker.controller) return Promise.resolve();
-  return new Promise((resolve) => {
-    navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true });
-  });
-}
+const KEPT = 'yes, once this page has opened';
 
-/** @param {number} ms @returns {Promise<never>} */
-function timeout(ms) {
-  return new Promise((_, reject) => {
-    setTimeout(() => reject(new Error('its service worker did not start')), ms);
+/** @param {ServiceWorkerRegistration} registration @returns {Promise<string>} */
+function takenOver({ installing }) {
+  return new Promise((resolve, reject) => {
+    navigator.serviceWorker.addEventListener('controllerchange', () => resolve(KEPT), { once: true });
+    installing?.addEventListener('statechange', () => {
+      if (installing.state === 'redundant') reject(new Error('the browser could not keep the files of this page'));
+    });
   });
 }
 
 /**
- * Tell the service worker which large files are in use, so that those of other networks and releases are dropped.
+ * Tell the service worker which large files are in use, so that those of other networks and releases are dropped, and
+ * which it shall fetch for the day when the backend of today does not start and there is no server.
  * @param {string[]} urls
+ * @param {string[]} fallbacks
  */
-export function keepOnly(urls) {
-  const absolute = urls.map((url) => new URL(url, document.baseURI).href);
-  navigator.serviceWorker?.controller?.postMessage({ type: 'keep', urls: absolute });
+export function keepOnly(urls, fallbacks) {
+  const absolute = (/** @type {string} */ url) => new URL(url, document.baseURI).href;
+  const message = { type: 'keep', urls: urls.map(absolute), fallbacks: fallbacks.map(absolute) };
+  navigator.serviceWorker?.controller?.postMessage(message);
 }
 
 /**
