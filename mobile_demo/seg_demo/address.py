@@ -9,6 +9,7 @@ from pathlib import Path
 
 from seg_core.errors import ConfigError, MissingDependencyError
 
+_WHITE_ON_BLACK, _RESET = "\033[97;40m", "\033[0m"
 _VALID = datetime.timedelta(days=30)
 
 
@@ -31,7 +32,10 @@ def make_url(host: str, port: int, secure: bool) -> str:
 
 
 def draw_qr(url: str) -> str:
-    """Return a QR code of `url` for a terminal, in half blocks; raises MissingDependencyError without segno."""
+    """Return a QR code of `url` for a terminal, in half blocks; raises MissingDependencyError without segno.
+
+    Its colours are stated (ECMA-48), as cameras do not all read the negative that a light terminal would show.
+    """
     try:
         import segno
     except ImportError:
@@ -40,7 +44,7 @@ def draw_qr(url: str) -> str:
 
     stream = io.StringIO()
     segno.make(url, micro=False).terminal(stream, compact=True)
-    return stream.getvalue()
+    return "\n".join(f"{_WHITE_ON_BLACK}{line}{_RESET}" for line in stream.getvalue().splitlines())
 
 
 def write_certificate(directory: Path, host: str) -> tuple[Path, Path]:

@@ -43,3 +43,22 @@ def camera(tmp_path_factory):
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-video-capture={path}",
     )  # fmt: skip
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A web folder with the page's names and empty npm packages of the right shape."""
+    folder = tmp_path / "mobile_demo" / "web"
+    for path in ("index.html", "sw.js", "styles.css", "manifest.webmanifest", "icons/icon.svg", "src/app.js"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(f"this is {path}", encoding="utf-8")
+    (folder.parent / "vectors").mkdir()
+    (folder.parent / "vectors" / "vectors.csv").write_text("kind\n", encoding="utf-8")
+    ort = folder / "node_modules" / "onnxruntime-web"
+    (ort / "dist").mkdir(parents=True)
+    (ort / "package.json").write_text('{"version": "9.8.7"}', encoding="utf-8")
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort.webgpu.bundle.min.mjs",
+                 "ort-wasm-simd-threaded.asyncify.wasm", "secret.js"):  # fmt: skip
+        (ort / "dist" / name).write_bytes(b"\0asm")
+    (folder / "secret.txt").write_text("secret", encoding="utf-8")
+    return folder

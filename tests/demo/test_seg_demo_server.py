@@ -38,25 +38,6 @@ def make_manifest(target="onnx", file="net.onnx"):
 
 
 @pytest.fixture
-def web(tmp_path):
-    """A web folder with the page's names and empty npm packages of the right shape."""
-    folder = tmp_path / "mobile_demo" / "web"
-    for path in ("index.html", "sw.js", "styles.css", "manifest.webmanifest", "icons/icon.svg", "src/app.js"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(f"this is {path}", encoding="utf-8")
-    (folder.parent / "vectors").mkdir()
-    (folder.parent / "vectors" / "vectors.csv").write_text("kind\n", encoding="utf-8")
-    ort = folder / "node_modules" / "onnxruntime-web"
-    (ort / "dist").mkdir(parents=True)
-    (ort / "package.json").write_text('{"version": "9.8.7"}', encoding="utf-8")
-    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort.webgpu.bundle.min.mjs",
-                 "ort-wasm-simd-threaded.asyncify.wasm", "secret.js"):  # fmt: skip
-        (ort / "dist" / name).write_bytes(b"\0asm")
-    (folder / "secret.txt").write_text("secret", encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
 def artifact(tmp_path):
     path = tmp_path / "net.onnx"
     path.write_bytes(MODEL)
@@ -149,9 +130,15 @@ def test_isolation_can_be_left_out(web, artifact):
         "/secret.txt", "/../secret.txt", "/src/../secret.txt", "/%2e%2e/secret.txt", "/src/%2e%2e%2fsecret.txt",
         "/..%5csecret.txt", "//secret.txt", "/src/", "/src", "/model/", "/vendor/onnxruntime-web-9.8.7/secret.js",
         "/node_modules/onnxruntime-web/package.json", "/package.json", "/etc/passwd", "/src/app.js/", "/src/app.js%00",
+        "/%252e%252e/secret.txt", "/src/..%252f..%252fsecret.txt", "/%c0%ae%c0%ae/secret.txt", "/.%2e/.%2e/etc/passwd",
+        "/src/%2e%2e%2f%2e%2e%2f%2e%2e%2fetc/passwd", "/icons", "/icons/", "/vendor/", "/vendor/onnxruntime-web-9.8.7/",
+        "/model/aaaaaaaaaaaaaaaa/", "/link.txt", "/link/", "/link/passwd", "/src/link/passwd", "/src/link.txt",
     ],
 )  # fmt: skip
-def test_nothing_else_exists(port, path):
+def test_nothing_else_exists(web, port, path):
+    for name in ("link", "src/link"):
+        (web / name).symlink_to("/etc", target_is_directory=True)
+        (web / f"{name}.txt").symlink_to("/etc/passwd")
     response, body = ask(port, path)
     assert response.status == 404
     assert body == b"404 Not Found\n"
