@@ -14,6 +14,7 @@ jars=${JAVA_LIBRARIES:-/usr/share/java}
 out=build/jvm
 library=$out/segproof.jar
 tests=$out/segproof-tests.jar
+adapters=$out/segproof-adapters.jar
 classpath=$library:$jars/junit4.jar:$jars/hamcrest.jar:$jars/jna.jar
 
 for file in "$kotlin/bin/kotlinc" "$jars/junit4.jar" "$jars/hamcrest.jar" "$jars/jna.jar"; do
@@ -35,8 +36,10 @@ if [[ -n $material ]]; then
 fi
 
 mkdir -p "$out"
-rm -f "$library" "$tests"
+rm -f "$library" "$tests" "$adapters"
 compile segproof/src/main/kotlin -Xexplicit-api=strict -module-name segproof -d "$library"
+# The adapters, against declarations of the little that they call of Android and its runtimes: compiled, never run.
+compile adapters/src/main/kotlin declarations -Xexplicit-api=strict -module-name adapters -classpath "$library" -d "$adapters"
 compile "${sources[@]}" -module-name segproof -Xfriend-paths="$library" -classpath "$classpath" -d "$tests"
 
 classes=()

@@ -40,6 +40,14 @@ def test_kotlin_tests_pass(tested):
     passed = int(re.search(r"^OK \((\d+) tests\)$", tested, re.MULTILINE).group(1))
     assert passed > 40
     assert "left out" not in tested
+    # Built last but one, from nothing: Android's side fits the library, as far as its declarations go.
+    assert (ANDROID / "build" / "jvm" / "segproof-adapters.jar").is_file()
+
+
+def test_the_tested_part_knows_nothing_of_android():
+    sources = sorted((ANDROID / "segproof" / "src").rglob("*.kt"))
+    assert len(sources) > 15
+    assert [path.name for path in sources if re.search(r"\bandroidx?\.", path.read_text(encoding="utf-8"))] == []
 
 
 def test_labels_on_photographs_are_pythons(tested):

@@ -1,4 +1,4 @@
-// Compiled in an Android project only, by build.gradle.kts: what is not tested on the JVM.
+// Runs in an Android project only. Here it is compiled against declarations/, by build.sh.
 package segproof.android
 
 import android.graphics.Bitmap
