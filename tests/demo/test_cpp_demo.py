@@ -1,5 +1,6 @@
 """The C++ port: built, held to the golden vectors on two processors, and to Python's labels on real photographs."""
 
+import csv
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from seg_demo.golden import hash_bytes
 SOURCES = ROOT / "mobile_demo" / "cpp"
 #: Kept between runs: a rebuild of nothing takes a second.
 BUILD = ROOT / "build" / "cpp"
+VECTORS = ROOT / "mobile_demo" / "vectors" / "vectors.csv"
 ROIS = json.loads((SAMPLES / "rois.json").read_text(encoding="utf-8"))
 
 pytestmark = [pytest.mark.cpp, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -71,12 +73,23 @@ def tool(tree):
     return call
 
 
+def build_by_ctest(tree, name):
+    """Build and test one of the further trees, which ctest does; returns its folder."""
+    done = run([find_program("ctest"), "--test-dir", tree, "--tests-regex", f"^{name}$", "--output-on-failure"])
+    assert done.returncode == 0, done.stdout
+    return tree / name
+
+
 @pytest.fixture(scope="module")
 def sanitized(tree):
     """The tree that is built with AddressSanitizer and UndefinedBehaviorSanitizer."""
-    done = run([find_program("ctest"), "--test-dir", tree, "--tests-regex", "^sanitizers$", "--output-on-failure"])
-    assert done.returncode == 0, done.stdout
-    return tree / "sanitizers"
+    return build_by_ctest(tree, "sanitizers")
+
+
+@pytest.fixture(scope="module")
+def arm(tree):
+    """The tree that is built for 64-bit ARM."""
+    return build_by_ctest(tree, "aarch64")
 
 
 def refused(done, *parts, code=1):
@@ -94,6 +107,37 @@ def test_ctest_passes(tree):
     for name in ("contract_test", "files_test", "aarch64", "sanitizers"):
         assert re.search(rf"{name} \.+ +Passed", done.stdout), done.stdout
     assert "ARM aarch64" in describe_elf(tree / "aarch64" / "test" / "contract_test")
+
+
+@pytest.mark.parametrize("processor", ["x86-64", "ARM aarch64"])
+def test_every_golden_vector_is_reproduced(tree, arm, processor):
+    program, emulator = tree / "test" / "contract_test", []
+    if processor == "ARM aarch64":
+        program = arm / "test" / "contract_test"
+        emulator = [find_program("qemu-aarch64", "qemu-aarch64-static"), "-L", "/usr/aarch64-linux-gnu"]
+    assert describe_elf(program) == processor
+    done = run([*emulator, program, "--test-case=every golden vector*"])
+    assert done.returncode == 0, done.stdout
+    with VECTORS.open(newline="", encoding="utf-8") as stream:
+        norms = [row["norm"] for row in csv.DictReader(stream)]
+    floats = len(norms) - norms.count("raw")
+    assert floats > 50
+    assert f"{len(norms)} golden vectors are reproduced, {floats} of them float32" in done.stdout
+
+
+def test_the_build_is_as_strict_as_is_said(tree, arm, sanitized):
+    for folder in (tree, arm, sanitized):
+        for target in ("segproof", "test/contract_test"):
+            name = Path(target).name
+            flags = folder / Path(target).parent / "CMakeFiles" / f"{name}.dir" / "flags.make"
+            options = flags.read_text(encoding="utf-8").split()
+            wanted = {"-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-std=c++17"}
+            assert wanted <= set(options), flags
+    for program in ("test/contract_test", "test/files_test", "segproof-cpp"):
+        code = (sanitized / program).read_bytes()
+        assert b"__asan_report_" in code, program
+        assert b"__ubsan_handle_" in code, program
+        assert b"__asan_report_" not in (tree / program).read_bytes()
 
 
 def describe_elf(path):
