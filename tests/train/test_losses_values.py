@@ -66,7 +66,9 @@ def test_cross_entropy_is_torchs(logits, target, weights, smoothing):
     assert found == pytest.approx(wanted.item(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("threshold", "share", "kept"), [(0.3, 0.0625, None), (0.0, 0.25, 15), (1.0, 0.0, 58)])
+@pytest.mark.parametrize(
+    ("threshold", "share", "kept"), [(0.3, 0.0625, None), (0.0, 0.25, 15), (1.0, 0.0, 58), (0.0, 1.0, 58)]
+)
 def test_ohem_keeps_the_hardest(logits, target, threshold, share, kept):
     probability, labels = pixels(logits, target)
     own = np.sort(probability[np.arange(len(labels)), labels])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,7 +40,11 @@ def ohem_loss(scores: Scores, options: LossSection) -> Tensor:
     # Never among the hardest: a pixel that does not count.
     hardness = torch.where(scores.counted, log_probability.detach(), torch.inf).flatten()
     wanted = (scores.counted.sum() * options.ohem_min_kept).ceil().long()
-    last = hardness.sort().values.gather(0, (wanted - 1).clamp(min=0).reshape(1))
+    # As many as there would be if every pixel counted: a number that no value decides. One more, as `wanted` is rounded
+    # in float32.
+    most = min(len(hardness), math.ceil(len(hardness) * options.ohem_min_kept) + 1)
+    hardest = hardness.topk(most, largest=False).values
+    last = hardest.gather(0, (wanted - 1).clamp(min=0, max=most - 1).reshape(1))
     threshold = torch.maximum(last, torch.full_like(last, options.ohem_threshold).log())
     kept = (hardness <= threshold).reshape(log_probability.shape) & scores.counted
     return weighted_mean(-log_probability, scores.pixel_weights() * kept)

@@ -22,10 +22,12 @@ def lovasz_loss(scores: Scores, options: LossSection) -> Tensor:
     errors = torch.where(truth, 1 - probability, probability).transpose(0, 1).flatten(1)  # (C, pixels)
     truth = truth.transpose(0, 1).flatten(1)
     counted = scores.counted.flatten()
+    present = truth.any(dim=1)
     with torch.no_grad():
-        slopes = _jaccard_slopes(torch.where(counted, errors, _LAST), truth)
+        # Absent classes do not count; equal errors are the fastest to sort.
+        slopes = _jaccard_slopes(torch.where(counted & present[:, None], errors, _LAST), truth)
     losses = torch.where(counted, errors * slopes, 0.0).sum(dim=1)
-    return mean_over_present(losses, truth.any(dim=1))
+    return mean_over_present(losses, present)
 
 
 def _jaccard_slopes(errors: Tensor, truth: Tensor) -> Tensor:
