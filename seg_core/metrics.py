@@ -58,7 +58,7 @@ class ConfusionMatrix:
 
     def class_iou(self) -> Scores:
         """Return intersection over union (Jaccard) a class, float64 (num_classes,), NaN where absent."""
-        return self._divide(self._hits(), self.class_unions())
+        return self._divide(self._hits(), self._target_pixels() + self._predicted_pixels() - self._hits())
 
     def class_dice(self) -> Scores:
         """Return the Dice coefficient (F1) a class, float64 (num_classes,), NaN where absent."""
@@ -72,16 +72,16 @@ class ConfusionMatrix:
         """Return how many counted pixels the target has of each class (its support), int64 (num_classes,)."""
         return self._target_pixels()
 
-    def class_intersections(self) -> npt.NDArray[np.int64]:
-        """Return the pixels that target and prediction both give to each class, int64 (num_classes,)."""
-        return self._hits()
+    def class_areas(self) -> npt.NDArray[np.int64]:
+        """Return the pixels of each class's intersection, union and target, int64 (3, num_classes).
 
-    def class_unions(self) -> npt.NDArray[np.int64]:
-        """Return the pixels that target or prediction give to each class, int64 (num_classes,); none if ignored."""
-        unions = self._target_pixels() + self._predicted_pixels() - self._hits()
+        They add up over images where IoUs do not. An ignored class has none.
+        """
+        hits, target = self._hits(), self._target_pixels()
+        areas = np.stack([hits, target + self._predicted_pixels() - hits, target])
         if self.ignore_index < self.num_classes:
-            unions[self.ignore_index] = 0
-        return unions
+            areas[:, self.ignore_index] = 0
+        return areas
 
     def row_shares(self) -> Scores:
         """Return `counts` with each row as shares of its sum, float64 (num_classes, num_classes); NaN in empty rows.

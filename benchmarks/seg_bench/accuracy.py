@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seg_bench.bootstrap import intervals_95
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
 from seg_core.convention import foreign_provenance
@@ -45,7 +46,8 @@ class Evaluation:
     `at` is "network" (label maps at `size_hw`, the network's input size; this is how training evaluates) or
     "source" (at the size of every image, through the inverse geometry). `provenance` is that of a foreign checkpoint,
     with what was assumed of it; None for other models. `contract_crf` says what became of the CRF in the model's
-    contract: at "network" it is left out, as training has none.
+    contract: at "network" it is left out, as training has none. `areas` is int64 (images, 3, num_classes), what
+    `ConfusionMatrix.class_areas` gives of each picture.
     """
 
     model: str
@@ -57,16 +59,32 @@ class Evaluation:
     at: At
     size_hw: tuple[int, int]
     confusion: ConfusionMatrix
+    areas: npt.NDArray[np.int64]
     boundary: BoundaryAgreement
     names: tuple[str, ...]
     provenance: Mapping[str, Any] | None = None
     contract_crf: ContractCrf = "none"
+
+    def class_images(self) -> list[int]:
+        """Return in how many pictures the truth has each class; one alone decides the IoU of a class that is in it."""
+        return [int(count) for count in (self.areas[:, 2] > 0).sum(axis=0)]
+
+    def intervals(self) -> dict[str, list[float]]:
+        """Return "miou_95", [low, high] over the choice of pictures; nothing for a single one."""
+
+        def score(chosen: Sequence[int]) -> dict[str, float]:
+            shared, whole, _ = self.areas[chosen].sum(axis=0)
+            return {"miou": float((shared[whole > 0] / whole[whole > 0]).mean()) if whole.any() else float("nan")}
+
+        return intervals_95(score, len(self.areas))
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores and their circumstances as JSON types; absent classes are None."""
         boundary_f = self.boundary.mean_f()
         return {
             **self.confusion.to_json(self.names),
+            **self.intervals(),
+            "class_images": dict(zip(self.names, self.class_images(), strict=True)),
             "boundary_f": None if np.isnan(boundary_f) else boundary_f,
             "boundary_tolerance_px": self.boundary.tolerance_px,
             "images": self.images,
@@ -108,10 +126,14 @@ def evaluate(
     reading = data.reading(labels)
     confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
     boundary = BoundaryAgreement(labels.num_classes, labels.ignore_index, BOUNDARY_TOLERANCE_PX)
+    areas = []
     for done, pair in enumerate(pairs, start=1):
         image_bgr, mask = reading.read(pair)
         prediction, target = _compare(predictor, image_bgr, mask, at)
-        confusion.update(prediction, target)
+        image = ConfusionMatrix(labels.num_classes, labels.ignore_index)
+        image.update(prediction, target)
+        areas.append(image.class_areas())
+        confusion.merge(image)
         boundary.update(prediction, target)
         if progress is not None:
             progress(done, len(pairs))
@@ -126,6 +148,7 @@ def evaluate(
         at=at,
         size_hw=manifest.preprocess.size_hw,
         confusion=confusion,
+        areas=np.stack(areas),
         boundary=boundary,
         names=labels.names,
         provenance=foreign_provenance(manifest.provenance),

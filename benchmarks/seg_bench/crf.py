@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress
+from seg_bench.bootstrap import intervals_95
 from seg_bench.environment import read_environment
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
@@ -29,10 +30,6 @@ from seg_core.spec import CrfSpec, PostprocessSpec, to_json
 
 UInt8 = npt.NDArray[np.uint8]
 Resize = Literal["labels", "logits"]
-
-#: Resamplings of the pictures behind the interval of a gain, and their seed.
-_RESAMPLES = 1000
-_SEED = 0
 
 
 @dataclass
@@ -110,16 +107,17 @@ class CrfComparison:
 
     def gain(self, plain: CrfRow, refined: CrfRow) -> dict[str, Any]:
         """Return the gain of `refined` over `plain`, with 95 % intervals from resampling the pictures."""
-        pictures = len(plain.times_ms)
-        draws = np.random.default_rng(_SEED).integers(0, pictures, (_RESAMPLES, pictures)).tolist()
-        miou = [refined.confusion(draw).mean_iou() - plain.confusion(draw).mean_iou() for draw in draws]
-        outline = [refined.boundary(draw).mean_f() - plain.boundary(draw).mean_f() for draw in draws]
+
+        def gains(chosen: Sequence[int] | None = None) -> dict[str, float]:
+            return {
+                "boundary_f": refined.boundary(chosen).mean_f() - plain.boundary(chosen).mean_f(),
+                "miou": refined.confusion(chosen).mean_iou() - plain.confusion(chosen).mean_iou(),
+            }
+
         return {
             "resize": refined.resize,
-            "boundary_f": refined.boundary().mean_f() - plain.boundary().mean_f(),
-            "boundary_f_95": np.quantile(outline, (0.025, 0.975)).tolist(),
-            "miou": refined.confusion().mean_iou() - plain.confusion().mean_iou(),
-            "miou_95": np.quantile(miou, (0.025, 0.975)).tolist(),
+            **gains(),
+            **intervals_95(gains, len(plain.times_ms)),
             "cost_p50_ms": statistics.median(np.subtract(refined.times_ms, plain.times_ms).tolist()),
             "cost_cpu_p50_ms": statistics.median(np.subtract(refined.cpu_times_ms, plain.cpu_times_ms).tolist()),
         }
@@ -135,6 +133,7 @@ class CrfComparison:
             at=self.at,
             size_hw=self.manifest.preprocess.size_hw,
             confusion=row.confusion(),
+            areas=np.stack([confusion.class_areas() for confusion in row.confusions]),
             boundary=row.boundary(),
             names=self.manifest.labels.names,
             provenance=foreign_provenance(self.manifest.provenance),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FILE_WIDTH = 180  # columns when nothing tells the width: a pipe must not truncate a table
 _FULL_WIDTH = 150  # terminals narrower than this get the columns that matter most
 
+_BRACKETS = "In brackets: 95 % of what resampling the pictures gives."
 _STATUS = {"ok": "ok", "unverified": "not verified", "failed": "failed"}
 
 
@@ -117,15 +118,19 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     images = "1 image" if evaluation.images == 1 else f"{evaluation.images} images"
     table = Table(title=f"{PurePath(evaluation.model).name} on {images} {where}", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("class", no_wrap=True)
-    for heading in ("IoU", "Dice", f"boundary F ({evaluation.boundary.tolerance_px} px)"):
+    for heading in ("images", "IoU", "Dice", f"boundary F ({evaluation.boundary.tolerance_px} px)"):
         table.add_column(heading, justify="right", no_wrap=True)
     columns = (confusion.class_iou(), confusion.class_dice(), evaluation.boundary.class_f())
-    for name, *scores in zip(evaluation.names, *(column.tolist() for column in columns), strict=True):
-        table.add_row(name, *map(_score, scores))
+    rows = zip(evaluation.names, evaluation.class_images(), *(column.tolist() for column in columns), strict=True)
+    for name, occurs_in, *scores in rows:
+        table.add_row(name, str(occurs_in), *map(_score, scores))
     table.add_section()
-    table.add_row("mean", *map(_score, (confusion.mean_iou(), confusion.mean_dice(), evaluation.boundary.mean_f())))
+    table.add_row("mean", "", *map(_score, (confusion.mean_iou(), confusion.mean_dice(), evaluation.boundary.mean_f())))
     console.print(table)
-    console.print(f"mIoU {_score(confusion.mean_iou())}, pixel accuracy {_score(confusion.pixel_accuracy())}")
+    interval = _in_brackets(evaluation.intervals().get("miou_95"), ".4f")
+    console.print(f"mIoU {_score(confusion.mean_iou())}{interval}, pixel accuracy {_score(confusion.pixel_accuracy())}")
+    if interval:
+        console.print(_BRACKETS, style="dim")
     if evaluation.contract_crf == "left out":
         console.print(
             "The contract's CRF is left out at network size, as in training: --at source runs it, --crf on compares.",
@@ -151,12 +156,16 @@ def print_comparison(result: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for gain in result["gains"]:
         parts = (
-            "{} {:+.4f} ({:+.4f} to {:+.4f})".format(name, gain[key], *gain[f"{key}_95"])
+            f"{name} {gain[key]:+.4f}{_in_brackets(gain.get(f'{key}_95'), '+.4f')}"
             for key, name in (("boundary_f", "boundary F"), ("miou", "mIoU"))
         )
         cost = f"{gain['cost_p50_ms']:+.1f} ms ({gain['cost_cpu_p50_ms']:.1f} ms of CPU)"
         console.print(f"{gain['resize']}: {', '.join(parts)}, {cost}")
-    console.print("In brackets: 95 % of what resampling the pictures gives.", style="dim")
+    console.print(_BRACKETS, style="dim")
+
+
+def _in_brackets(interval: Sequence[float] | None, form: str) -> str:
+    return "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
 
 
 def _score(value: float) -> str:

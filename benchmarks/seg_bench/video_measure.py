@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seg_bench.bootstrap import intervals_95
 from seg_bench.camera_path import CameraPath
 from seg_bench.environment import read_environment
 from seg_bench.opening import open_predictor
@@ -32,10 +33,6 @@ from seg_core.video import open_video
 
 UInt8 = npt.NDArray[np.uint8]
 Memory = Literal["kept", "none"]
-
-#: Resamplings of the clips behind the interval of a gain, and their seed.
-_RESAMPLES = 1000
-_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -156,23 +153,18 @@ def measure(models: Sequence[Path], clips: Iterable[Clip], threads: int | None =
 
 def gain(row: VideoRow, base: VideoRow) -> dict[str, Any]:
     """Return how `row` differs from `base`, with 95 % intervals from resampling the clips where there are several."""
-    clips = len(base.steadiness)
-    draws = np.random.default_rng(_SEED).integers(0, clips, (_RESAMPLES, clips)).tolist() if clips > 1 else []
-    difference = {name: score - base.scores()[name] for name, score in row.scores().items()}
-    resampled = [(row.scores(draw), base.scores(draw)) for draw in draws]
+
+    def gains(chosen: Sequence[int] | None = None) -> dict[str, float]:
+        theirs = base.scores(chosen)
+        return {name: score - theirs[name] for name, score in row.scores(chosen).items()}
+
     return {
         "model": row.model,
         "memory": row.memory,
         "over": base.model,
         "over_memory": base.memory,
-        **difference,
-        **{
-            f"{name}_95": np.quantile(
-                [ours[name] - theirs[name] for ours, theirs in resampled], (0.025, 0.975)
-            ).tolist()
-            for name in difference
-            if resampled
-        },
+        **gains(),
+        **intervals_95(gains, len(base.steadiness)),
     }
 
 

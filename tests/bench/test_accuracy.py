@@ -43,6 +43,20 @@ def test_scores_by_hand(model, data, at, block):
     assert 0.5 < scores["boundary_f"] <= 1
 
 
+def test_pictures_a_class_is_in_are_counted_and_what_other_pictures_would_give(model, data):
+    only_red = np.zeros((16, 16), int)
+    write_pair(data, "red", only_red, only_red)
+    evaluation = evaluate(model, data)
+    scores = evaluation.to_json()
+    assert scores["class_images"] == {"red": 3, "green": 2, "blue": 2}
+    low, high = scores["miou_95"]
+    assert evaluation.intervals() == {"miou_95": [low, high]}
+    # The worst draw is the wrong picture three times, the best one has no wrong picture.
+    assert low == pytest.approx((9 / 10 + 3 / 4 + 1) / 3)
+    assert high == 1
+    assert "miou_95" not in evaluate(model, data, limit=1).to_json()
+
+
 def test_a_class_that_occurs_nowhere_has_no_score(model, tmp_path):
     shown = np.zeros((16, 16), int)
     write_pair(tmp_path / "data", "red", shown, shown)

@@ -48,7 +48,7 @@ def test_eval_prints_a_table_of_every_class(model, data):
     lines = run(eval_command, model, "--data", data).stdout.splitlines()
     assert lines[0].strip() == "tiny.onnx on 1 image at 8×8"
     # Of the 7 outline pixels predicted 6 are near the true outline, of its 8 pixels 6 near the predicted one.
-    assert next(line for line in lines if "green" in line).split() == ["green", "0.5000", "0.6667", "0.8000"]
+    assert next(line for line in lines if "green" in line).split() == ["green", "1", "0.5000", "0.6667", "0.8000"]
 
 
 def test_eval_gate_prints_the_scores_and_exits_3(model, data):

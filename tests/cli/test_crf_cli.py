@@ -145,7 +145,7 @@ def test_eval_reports_both_ways_gain_and_cost(opened, half, tmp_path):
     assert plain["miou"] == pytest.approx((32 / 38 + 26 / 32) / 2)
     assert (plain["boundary_f"], refined["boundary_f"], refined["miou"]) == (0.0, 1.0, 1.0)
     assert report["gains"][0]["boundary_f"] == 1.0
-    assert report["gains"][0]["boundary_f_95"] == [1.0, 1.0]
+    assert "boundary_f_95" not in report["gains"][0]  # one picture tells nothing of others
     assert report["gains"][0]["cost_p50_ms"] == pytest.approx(
         refined["postprocess_p50_ms"] - plain["postprocess_p50_ms"]
     )

@@ -43,6 +43,15 @@ def test_support_and_row_shares_by_hand():
     assert np.isnan(confusion.row_shares()[2:]).all()
 
 
+def test_areas_by_hand_add_up_over_pictures():
+    assert matrix().class_areas().tolist() == [[3, 2, 0, 0], [4, 4, 1, 0], [4, 3, 0, 0]]
+    parts = [matrix(PREDICTION[rows], TARGET[rows]).class_areas() for rows in (slice(1), slice(1, None))]
+    assert sum(parts).tolist() == matrix().class_areas().tolist()
+    ignoring = ConfusionMatrix(4, ignore_index=1)
+    ignoring.update(PREDICTION, np.where(TARGET == 255, 0, TARGET))
+    assert ignoring.class_areas()[:, 1].tolist() == [0, 0, 0]
+
+
 def test_counts_agree_with_a_plain_loop():
     rng = np.random.default_rng(0)
     target = rng.integers(0, 6, (40, 31)).astype(np.uint8)
