@@ -47,7 +47,8 @@ class ModelSection(Section):
 class TrainConfig(Section):
     """One training run; `output` receives everything it writes.
 
-    `eval_every`, `save_every` and `log_every` count steps; "epoch" is as many as one pass over the data has.
+    `eval_every`, `save_every` and `log_every` count steps; "epoch" is as many as one pass over the data has. A best
+    network is saved with the state it belongs to, whatever `save_every` says.
     """
 
     data: DataSection

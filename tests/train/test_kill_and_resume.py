@@ -144,6 +144,21 @@ def resumed_and_straight(tmp_path, stop_at, **changes):
     return read_run(tmp_path / "broken"), read_run(tmp_path / "straight"), steps
 
 
+def test_a_best_checkpoint_is_never_of_steps_that_the_state_has_forgotten(tmp_path):
+    small_runs.draw_data(tmp_path)
+    config = small_runs.config_of(tmp_path, solver={"steps": 6}, eval_every=2, save_every=100)
+
+    def die(event):
+        if isinstance(event, StepEvent) and event.step == 3:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        Trainer(config).run(die)
+    state, best = read_weights_file(tmp_path / "run" / "resume.pth"), load_checkpoint(tmp_path / "run" / "best.pth")
+    assert state["step"] == best.provenance["step"] == 2
+    assert state["best_miou"] == best.metrics["val"]["miou"]
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_goes_on_with_its_scale(tmp_path, precision):
     solver = {"precision": precision, "deterministic": True, "steps": 6, "on_nan": "skip", "optimizer": "sgd"}

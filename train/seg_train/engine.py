@@ -151,10 +151,12 @@ class Trainer:
             if state.step % self.iterations == 0:
                 self._collect()
                 state.averages.reset()
+            improved = False
             if state.step % eval_every == 0 or last:
-                self._evaluate()
+                improved = self._evaluate()
                 clock.restart(state.step)
-            if state.step % save_every == 0 or last:
+            # A best checkpoint whose steps are forgotten would be overwritten by a worse one when they are done again.
+            if improved or state.step % save_every == 0 or last:
                 self._save_last()
                 clock.restart(state.step)
 
@@ -234,7 +236,8 @@ class Trainer:
             "or solver.on_nan=skip"
         )
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> bool:
+        """Score the average and keep it when it is the best so far; return whether it is."""
         state = self.state
         self._settle()
         average = state.average.module
@@ -250,6 +253,7 @@ class Trainer:
                 self.files.save_best(state, matrix)
         epoch, seconds = (state.step - 1) // self.iterations, time.perf_counter() - began
         self._tell(EvaluationEvent(epoch, state.step, self.steps, matrix, before, improved, samples, seconds))
+        return improved
 
     def _save_last(self) -> None:
         self._settle()
