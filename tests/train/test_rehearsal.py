@@ -80,21 +80,30 @@ def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
     assert "100x100" in odd.stderr
 
 
+TRAINED = {
+    "seed_face10_deeplab": ("deeplabv3plus", "face_10", {"main", "aux"}),
+    "seed_face6": ("ddrnet_23_slim", "face_6", {"main", "aux"}),
+    "seed_face8_edge": ("bisenet_v1", "face_8", {"main", "aux16", "aux32", "edge"}),
+}
+
+
 @pytest.mark.slow
-def test_the_seed_trains_from_its_file_to_a_checkpoint(faces):
-    run = ["-o", "MAX_EPOCH=2", "-o", f"output={faces / 'run'}", "-o", "log_every=1"]
-    done = CliRunner().invoke(
-        train_command, ["--config", str(CONFIGS / "seed_face6.yaml"), *overrides_for(faces), *run, "--json"]
-    )
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_seed_trains_from_its_file_to_a_checkpoint(faces, path):
+    name, merge, heads = TRAINED[path.stem]
+    run = ["-o", "MAX_EPOCH=2", "-o", f"output={faces / 'run'}", "-o", "log_every=1", "-o", "ACC_STEP=1"]
+    done = CliRunner().invoke(train_command, ["--config", str(path), *overrides_for(faces), *run, "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["steps"] == 8
     checkpoint = load_checkpoint(faces / "run" / "best.pth")
-    assert checkpoint.labels.names == tuple(MERGES["face_6"])
-    assert (checkpoint.model.name, checkpoint.model.num_classes) == ("ddrnet_23_slim", 6)
+    assert checkpoint.labels.names == tuple(MERGES[merge])
+    assert (checkpoint.model.name, checkpoint.model.num_classes) == (name, len(MERGES[merge]))
     assert checkpoint.preprocess.size_hw == (64, 64)
-    weights = ["-o", f"MODEL.PRETRAINED={faces / 'run' / 'best.pth'}", "--json"]
-    again = CliRunner().invoke(
-        data_command, ["test-cfg", str(CONFIGS / "seed_face6.yaml"), *overrides_for(faces), *weights]
-    )
-    assert again.exit_code == 0, again.output
-    assert json.loads(again.stdout)["weights"].endswith(" tensors taken over")
+    for row in json.loads((faces / "run" / "history.json").read_text())["steps"]:
+        assert heads < row.keys()
+        assert all(row[head] > 0 for head in heads)
+    if name == "ddrnet_23_slim":
+        weights = ["-o", f"MODEL.PRETRAINED={faces / 'run' / 'best.pth'}", "--json"]
+        again = CliRunner().invoke(data_command, ["test-cfg", str(path), *overrides_for(faces), *weights])
+        assert again.exit_code == 0, again.output
+        assert json.loads(again.stdout)["weights"].endswith(" tensors taken over")
