@@ -110,6 +110,24 @@ def test_the_background_is_blurred(page, drawn):
     page.screenshot("blur-phone")
 
 
+def test_large_photos_are_blurred_as_much_as_small_ones(onnx_url, tmp_path):
+    small_bgr = load_image(SAMPLES / "astronaut.png")
+    cv2.imwrite(str(tmp_path / "large.png"), cv2.resize(small_bgr, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
+    stages = []
+    with chromium() as page:
+        page.open(onnx_url)
+        page.choose_mode("blur")
+        for path in (SAMPLES / "astronaut.png", tmp_path / "large.png"):
+            page.choose_photo(path)
+            stages.append(cv2.resize(page.stage(), (512, 512), interpolation=cv2.INTER_AREA).astype(int))
+            _, labels, _ = page.labelled()
+    behind = cv2.resize(labels, (512, 512), interpolation=cv2.INTER_NEAREST) == 0
+    behind = cv2.erode(behind.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(np.bool_)
+    assert behind.sum() > 5000
+    small, large = stages
+    assert np.abs(small - small_bgr)[behind].mean() > 4 * np.abs(small - large)[behind].mean()
+
+
 def test_the_background_is_replaced_by_a_colour_or_a_picture(page, drawn, tmp_path):
     page.choose_mode("replace")
     page.set_value("backdrop", "#00ff00")
