@@ -33,12 +33,14 @@ class CoreMLTarget:
         import numpy as np
 
         from seg_export.prepare import trace_network
+        from seg_export.targets.coreml_passes import EXACT_RESIZES
 
         traced = trace_network(request.module, request.input_shape)
         precision = coremltools.precision.FLOAT16 if request.precision == "fp16" else coremltools.precision.FLOAT32
         # That pass turns a scale-and-shift into a batch_norm whose epsilon shrinks the scale by 5e-6.
         passes = coremltools.PassPipeline.DEFAULT
         passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
+        passes.append_pass(EXACT_RESIZES)
         model = coremltools.convert(
             traced,
             inputs=[coremltools.TensorType(name=INPUT_NAME, shape=request.input_shape, dtype=np.float32)],
