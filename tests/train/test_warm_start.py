@@ -1,13 +1,19 @@
 """Weights of one network as the start of another."""
 
+import json
+
 import pytest
+import small_runs
 import torch
+from click.testing import CliRunner
 
 from seg_core.errors import CheckpointError, ConfigError
 from seg_core.labels import LabelSet
 from seg_core.models import build_model
 from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
+from seg_train.cli import train_command
+from seg_train.data_cli import data_command
 from seg_train.warm_start import load_matching_weights
 
 OPTIONS = {"aux_head": True, "upsample": True}
@@ -99,3 +105,39 @@ def test_files_of_no_use_are_named(saved, tmp_path):
     torch.save({"format": "something else"}, other)
     with pytest.raises(CheckpointError, match="not one of our checkpoints"):
         load_matching_weights(build(), other)
+
+
+def test_a_run_says_once_what_it_begins_with(tmp_path, small_network):
+    small_runs.draw_data(tmp_path)
+    donor = small_runs.SmallNetwork().state_dict()
+    donor["scores.weight"] = torch.zeros(5, 8, 1, 1)  # of other classes
+    torch.save({name: value for name, value in donor.items() if name != "scores.bias"}, tmp_path / "donor.pth")
+    config = small_runs.write_config(tmp_path, model={"weights": str(tmp_path / "donor.pth")})
+    done = CliRunner().invoke(train_command, ["--config", str(config)])
+    assert done.exit_code == 0, done.output
+    note = (
+        f"note: model.weights: {tmp_path / 'donor.pth'}: 21 tensors taken over, 2 left at their initial values (scores."
+    )
+    assert done.stderr.count(note) == (tmp_path / "run" / "train.log").read_text().count(note) == 1
+    again = CliRunner().invoke(train_command, ["--config", str(config)])
+    assert "resumed at step 4" in again.stderr
+    assert "note:" not in again.stderr
+
+
+def test_what_is_assumed_of_a_teacher_from_elsewhere_is_said(tmp_path, small_network):
+    small_runs.draw_data(tmp_path)
+    torch.save({"state_dict": build().state_dict()}, tmp_path / "theirs.pth")
+    names = json.dumps({"names": ["class_0", "class_1", "class_2"]})
+    (tmp_path / "labels.json").write_text(names)
+    told = {}
+    for size_hw in (None, (64, 64)):
+        distill = {"teacher": str(tmp_path / "theirs.pth"), "teacher_size_hw": size_hw}
+        config = small_runs.write_config(
+            tmp_path, distill=distill, solver={"steps": 1}, output=str(tmp_path / str(size_hw))
+        )
+        arguments = ["test-cfg", str(config)] if size_hw is None else ["--config", str(config)]
+        told[size_hw] = CliRunner().invoke(data_command if size_hw is None else train_command, arguments)
+        assert told[size_hw].exit_code == 0, told[size_hw].output
+    said = f"note: distill.teacher: {tmp_path / 'theirs.pth'}: assumed preprocess rgb with ImageNet statistics"
+    assert f"{said}, size_hw [512, 1024]; state what" in told[None].stderr
+    assert f"{said}; state what" in told[64, 64].stderr

@@ -46,6 +46,8 @@ class Distiller(nn.Module):
         self.options = options
         self.ignore_index = ignore_index
         self.teachers = nn.ModuleList(teachers)
+        #: What is assumed of teachers, for people.
+        self.notes: tuple[str, ...] = ()
         self.projections = nn.ModuleList(nn.Conv2d(ours, theirs, 1) for ours, theirs in channels)
         self.register_state_dict_post_hook(_leave_teachers_out)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_do_not_miss_teachers)  # type: ignore[no-untyped-call]
@@ -127,7 +129,8 @@ def build_distiller(
     """
     if not options.teacher:
         return None
-    teachers = [_load_teacher(path, options, labels, preprocess) for path in options.teacher]
+    notes: list[str] = []
+    teachers = [_load_teacher(path, options, labels, preprocess, notes) for path in options.teacher]
     channels: list[tuple[int, int]] = []
     if options.feature:
         ours = _feature_channels(student, preprocess.channels, preprocess.size_hw)
@@ -136,14 +139,27 @@ def build_distiller(
             size_hw = teacher.look_size(preprocess.size_hw)
             channels.append((ours, _feature_channels(teacher.network, in_channels, size_hw)))
     distiller = Distiller(options, teachers, labels.ignore_index, channels)
+    distiller.notes = tuple(notes)
     device = next(student.parameters()).device
     if device.type == "cuda":  # NHWC kernels are the faster ones on tensor cores
         return distiller.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     return distiller.to(device)
 
 
-def _load_teacher(path: Path, options: DistillSection, labels: LabelSet, preprocess: PreprocessSpec) -> Teacher:
+def _load_teacher(
+    path: Path, options: DistillSection, labels: LabelSet, preprocess: PreprocessSpec, notes: list[str]
+) -> Teacher:
+    """Return the teacher of a file; what is assumed of one from elsewhere is added to `notes`."""
     checkpoint = load_checkpoint(path)
+    assumed = dict(checkpoint.provenance.get("assumed", {}))
+    assumed.pop("labels", None)  # classes of other names are refused
+    if options.teacher_size_hw is not None:
+        assumed.pop("size_hw", None)
+    if assumed:
+        said = ", ".join(f"{key} {value}" for key, value in assumed.items())
+        notes.append(
+            f"distill.teacher: {path}: assumed {said}; state what is otherwise with  seg-data rename-checkpoint"
+        )
     try:
         return Teacher(checkpoint, labels, preprocess, options.teacher_size_hw, options.flip)
     except ConfigError as error:

@@ -91,7 +91,7 @@ class Trainer:
         config, workers = self.config, self.workers
         loss = SegmentationLoss(config.loss, self.labels.ignore_index, self.labels.num_classes).to(workers.device)
         workers.copy_main(network)
-        distiller = build_distiller(config.distill, network, self.labels, self.preprocess)
+        self._distiller = distiller = build_distiller(config.distill, network, self.labels, self.preprocess)
         if distiller is not None:
             workers.copy_main(distiller)
         self.state: RunState = build.build_state(network, config, workers.device, self.steps, distiller)
@@ -287,8 +287,16 @@ class Trainer:
                 val_images=len(self.val_set),
                 skipped=getattr(self.train_set, "skipped", 0) + getattr(self.val_set, "skipped", 0),
                 parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+                notes=self._notes(),
             )
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say where the first weights come from, once, and what is assumed of teachers."""
+        notes = self._distiller.notes if self._distiller is not None else ()
+        if self.warm_start is not None and self.state.step == 0:
+            notes = (f"model.weights: {self.config.model.weights}: {self.warm_start}", *notes)
+        return notes
 
     def _tell(self, event: Event) -> None:
         if self.workers.is_main:

@@ -28,6 +28,7 @@ class StartEvent:
     """The run is built and about to take its first step after `step` (above 0 when it is resumed) of `steps`.
 
     `skipped` counts the images that the configuration allowed to leave out, `parameters` the network's weights.
+    `notes` say where the first weights come from and what is assumed of a teacher.
     """
 
     device: str
@@ -38,6 +39,7 @@ class StartEvent:
     val_images: int
     skipped: int
     parameters: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def format_event(event: Event, names: Sequence[str], now: datetime) -> list[str]
     if isinstance(event, EvaluationEvent):
         return format_evaluation(event, names)
     if isinstance(event, StartEvent):
-        return [_format_start(event)]
+        return [_format_start(event), *(f"note: {note}" for note in event.notes)]
     return [_format_end(event)]
 
 

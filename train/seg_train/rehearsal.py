@@ -30,7 +30,8 @@ class Rehearsal:
 
     `heads` are shapes of logits by head, `losses` those of the last step, `stage_ms` the time of each stage of that
     step; teachers count with the loss. `memory_mb` is the peak of the GPU's memory in MiB, or of the whole process
-    where there is none. `train_images` and `val_images` are None for drawn pictures.
+    where there is none. `train_images` and `val_images` are None for drawn pictures. `notes` say what is assumed of
+    teachers.
     """
 
     device: str
@@ -41,6 +42,7 @@ class Rehearsal:
     train_images: int | None = None
     val_images: int | None = None
     weights: str | None = None
+    notes: tuple[str, ...] = ()
     heads: dict[str, tuple[int, ...]] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     result.weights = str(start) if start else None
     loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes)
     distiller = build_distiller(config.distill, network, labels, preprocess)
+    result.notes = distiller.notes if distiller is not None else ()
     graph = TrainingGraph(network, loss, preprocess, distiller).to(device)
     watch.stop("build")
     if synthetic:

@@ -48,6 +48,8 @@ def rehearse_command(
         click.echo(f"note: {note}", err=True)
     usual = 5 if build_device(loaded.config.device).type == "cuda" else 1
     result = rehearse(loaded.config, synthetic, steps or usual)
+    for note in result.notes:
+        click.echo(f"note: {note}", err=True)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, result), indent=2))
         return
@@ -89,4 +91,4 @@ def _as_json(loaded: LoadedConfig, result: Rehearsal) -> dict[str, Any]:
 
     times = {name: round(value, 3) for name, value in result.stage_ms.items()}
     content = dataclasses.asdict(result) | {"stage_ms": times, "memory_mb": round(result.memory_mb, 1)}
-    return {"schema_version": 1, **content, "notes": list(loaded.notes), "config": _config(loaded)}
+    return {"schema_version": 1, **content, "notes": [*loaded.notes, *result.notes], "config": _config(loaded)}
