@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seg_bench.schema import dump_json, save_json
+from seg_bench.schema import check_destination, dump_json, save_json
 from seg_core.cli.command import SegCommand, click
 from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
@@ -99,6 +99,8 @@ def bench_command(
     from seg_bench.worker import ArtifactSession
     from seg_core.runners import CHECKPOINT, target_of
 
+    if out is not None:
+        check_destination(out)
     if not convention.is_empty and CHECKPOINT not in map(target_of, artifacts):
         raise ConfigError(
             "--mean, --std, --color, --labels and --size: are stated of checkpoints, and none is given; leave them out"
@@ -170,6 +172,8 @@ def eval_command(
     from seg_bench.report import open_console, print_comparison, print_evaluation
     from seg_core.manifest import load_manifest
 
+    if out is not None:
+        check_destination(out)
     console = open_console(to_stderr=as_json)
     manifest = load_manifest(model, stated=convention)
     say_convention(str(model), manifest.provenance, _MODEL_LABELS)

@@ -31,7 +31,13 @@ class LabelledData:
         """Return the pairs, or the first `limit` of them by name; raises SegError when there is none."""
         if limit is not None and limit < 1:
             raise SegError(f"limit: expected at least 1, found {limit}")
+        if self.split is not None and self._is_whole():
+            raise ConfigError(f"{self.path}: has no splits of its own, so no {self.split!r}; leave --split out")
         return list_samples(self.path, self.layout, self.split)[:limit]
+
+    def _is_whole(self) -> bool:
+        """Whether a list or images/ lie at the path itself: training takes them whole, whatever its split."""
+        return self.path.is_file() or ((self.path / "images").is_dir() and not (self.path / str(self.split)).is_dir())
 
     def reading(self, wanted: LabelSet) -> MaskReading:
         """Return how masks are read as the classes `wanted` by a model; raises ConfigError when they become others."""

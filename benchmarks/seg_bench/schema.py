@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,4 +121,17 @@ def save_json(path: str | Path, value: Any) -> None:
         with replacing(path) as draft:
             draft.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise SegError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise _unwritable(path, error.strerror or str(error)) from None
+
+
+def check_destination(path: Path) -> None:
+    """Refuse, before anything is measured, a file that cannot be written afterwards; raises SegError naming it."""
+    if path.is_dir():
+        raise _unwritable(path, "it is a directory")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"{nearest} is no writable directory")
+
+
+def _unwritable(path: Path, reason: str) -> SegError:
+    return SegError(f"{path}: cannot be written ({reason}); choose another --out FILE")

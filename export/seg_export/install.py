@@ -62,6 +62,8 @@ def _is_running(process_id: int) -> bool:
 
 def unwritable(out_dir: Path, error: OSError) -> ExportError:
     """Return the error that says why nothing can be written to `out_dir`."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return ExportError(f"{out_dir}: is a file or lies in one; choose a directory: --out DIR")
     reason = error.strerror or str(error)
     return ExportError(f"{out_dir}: cannot be written ({reason}); free space there or choose another --out DIR")
 

@@ -50,6 +50,8 @@ def target_of(path: Path) -> str:
         if path.suffix == RUNNERS.get(name).suffix:
             return name
     known = ", ".join(RUNNERS.get(name).suffix for name in RUNNERS)
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a directory; name the artifact in it (known suffixes: {known})")
     raise ArtifactError(f"{path}: not a kind of artifact that can be run (known suffixes: {known})")
 
 

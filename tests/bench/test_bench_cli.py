@@ -67,7 +67,18 @@ def test_eval_gate_prints_the_scores_and_exits_3(model, data):
         (("notes.txt", "--data", "data"), 1, "not a kind of artifact"),
         (("tiny.onnx",), 2, "--data"),
         (("tiny.onnx", "--data", "data", "--at", "somewhere"), 2, "somewhere"),
-        (("tiny.onnx", "--data", "data", "--out", "notes.txt/x.json"), 1, "cannot be written"),
+        (
+            ("tiny.onnx", "--data", "data", "--out", "notes.txt/x.json"),
+            1,
+            "is no writable directory); choose",
+        ),
+        (("tiny.onnx", "--data", "data", "--out", "data"), 1, "data: cannot be written (it is a directory); choose"),
+        (("data", "--data", "data"), 1, "data: is a directory; name the artifact in it (known suffixes: .pth, "),
+        (
+            ("tiny.onnx", "--data", "data", "--split", "vall"),
+            1,
+            "has no splits of its own, so no 'vall'",
+        ),
     ],
 )
 def test_eval_failures_are_one_line(model, data, tmp_path, monkeypatch, arguments, code, message):
@@ -103,6 +114,17 @@ def test_bench_table_is_not_truncated_in_a_pipe(model):
     assert row.rstrip().endswith("not verified")
     assert "…" not in row
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("destination", [".", "notes.txt/x.json"])
+def test_bench_finds_out_before_measuring_that_it_cannot_write(model, tmp_path, monkeypatch, destination):
+    (tmp_path / "notes.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    result = run(bench_command, model, "--out", destination)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {destination}: cannot be written (")
+    assert line.endswith("; choose another --out FILE")
 
 
 @pytest.mark.parametrize("threads", ["0", "1,x", "", "1,,2"])

@@ -133,12 +133,12 @@ def test_precision_that_a_target_cannot_honour(checkpoint):
     )
 
 
-def test_unwritable_output_directory(checkpoint, tmp_path):
+@pytest.mark.parametrize("place", ["file", "file/out"])
+def test_a_file_in_the_place_of_the_output_directory(checkpoint, tmp_path, place):
     blocker = tmp_path / "file"
     blocker.write_text("in the way")
-    line = error_line(invoke(export_command, checkpoint, "--target", "torchscript", "--out", blocker / "out"))
-    assert str(blocker / "out") in line
-    assert "--out" in line
+    line = error_line(invoke(export_command, checkpoint, "--target", "torchscript", "--out", tmp_path / place))
+    assert line == f"error: {tmp_path / place}: is a file or lies in one; choose a directory: --out DIR"
     assert blocker.read_text() == "in the way"
 
 
