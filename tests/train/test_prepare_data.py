@@ -1,6 +1,7 @@
 """seg-data preprocess, check and crop-by-mask, from drawn data sets to what training reads."""
 
 import json
+import re
 import shutil
 
 import cv2
@@ -181,6 +182,18 @@ def test_the_source_is_never_overwritten(folders):
     assert done.exit_code == 1
     assert "holds the source itself" in done.stderr
     assert load_image(folders / "images" / "0.jpg").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[1]", "holds no options"), ("{", "not valid JSON"), ("[" * 9999, "not valid JSON (nested too deeply)")],
+)
+def test_a_strange_record_is_named(folders, tmp_path, content, message):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "preprocess.json").write_text(content)
+    done = seg_data("preprocess", folders, tmp_path / "out")
+    assert done.exit_code == 1
+    assert re.match(rf"error: .*preprocess\.json: {re.escape(message)}.*\n$", done.stderr)
 
 
 def test_two_pictures_of_one_name_are_refused(folders, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 
 from seg_core.atomic import replacing
 from seg_core.errors import ConfigError, ImageError
+from seg_core.spec.io import read_json
 
 #: Names of the splits of a prepared data set, in the order of their fractions.
 SPLITS = ("train", "val", "test")
@@ -22,7 +23,7 @@ def open_destination(destination: Path, record: str, options: Mapping[str, Any],
 
     An interrupted run may be gone on with. What comes from another one may not stay, since a picture that has changed
     splits would be in both. Raises ConfigError when `destination` was made with other options or holds pictures or
-    masks that are not planned, and ImageError when it cannot be written.
+    masks that are not planned, SpecError when `record` cannot be read, and ImageError when it cannot be written.
     """
     _refuse_other_options(destination, destination / record, options)
     _refuse_strangers(destination, frozenset(planned))
@@ -37,10 +38,9 @@ def open_destination(destination: Path, record: str, options: Mapping[str, Any],
 
 def _refuse_other_options(destination: Path, record: Path, options: Mapping[str, Any]) -> None:
     stated: Mapping[str, Any] = json.loads(json.dumps(options))
-    try:
-        before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else stated
-    except ValueError:
-        raise ConfigError(f"{record}: is not JSON; remove the directory or choose another") from None
+    before = read_json(record) if record.exists() else stated
+    if not isinstance(before, dict):
+        raise ConfigError(f"{record}: holds no options of an earlier run; remove the directory or choose another")
     for name, value in stated.items():
         if before.get(name) != value:
             raise ConfigError(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from seg_core.atomic import replacing
-from seg_core.errors import SegError
+from seg_core.errors import SegError, SpecError
+from seg_core.spec.io import read_json
 from seg_train.events import EvaluationEvent, Event, StartEvent, StepEvent
 
 
@@ -79,10 +80,10 @@ class History:
         if not self.path.exists():
             return
         try:
-            saved = json.loads(self.path.read_text(encoding="utf-8"))
+            saved = read_json(self.path)
             self.steps = [row for row in saved["steps"] if row["step"] <= until_step]
             self.evaluations = [row for row in saved["evaluations"] if row["step"] <= until_step]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (SpecError, KeyError, TypeError) as error:
             raise SegError(f"{self.path}: not a training history ({error}); delete it and go on") from None
 
 

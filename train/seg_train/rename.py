@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_core.errors import CheckpointError, ConfigError, SegError
+from seg_core.spec.io import read_json
 
 if TYPE_CHECKING:
     from seg_core.convention import StatedConvention
@@ -49,16 +49,11 @@ class KeyMap:
 
 
 def load_key_map(path: Path | None, prefixes: Mapping[str, str], drop: tuple[str, ...] = ()) -> KeyMap:
-    """Return the KeyMap of a JSON file {"old key": "new key" or null} and of prefixes; raises ConfigError naming it."""
+    """Return the KeyMap of a JSON file {"old key": "new key" or null} and of prefixes; raises SegError naming it."""
     if path is None:
         return KeyMap({}, prefixes, drop)
     wanted = f'{path}: expected {{"old key": "new key", "useless key": null}}'
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise ConfigError(f"{wanted}; not valid JSON ({error})") from None
+    data = read_json(path)
     if not isinstance(data, dict) or not all(value is None or isinstance(value, str) for value in data.values()):
         raise ConfigError(wanted)
     return KeyMap(data, prefixes, drop)
