@@ -147,6 +147,25 @@ def test_an_error_of_one_process_ends_all_with_one_line(tmp_path):
 
 
 @pytest.mark.slow
+def test_an_error_ends_a_process_that_cannot_be_taken_apart(tmp_path):
+    small_runs.draw_data(tmp_path)
+    (tmp_path / "train" / "images" / "5.png").write_bytes(b"no picture")
+    config = small_runs.write_config(tmp_path, data={"cache": False})
+    program = tmp_path / "program.py"
+    # A teardown that never comes to its end, as NCCL's may not once steps are recorded.
+    program.write_text(
+        f"import atexit, sys, time\nsys.path.insert(0, {str(HERE)!r})\natexit.register(time.sleep, 1000)\n"
+        "import small_runs, torch\nfrom seg_train import parallel\nfrom seg_train.cli import train_command\n"
+        "parallel._WAITING_BACKENDS = ('gloo',)\ntorch.set_num_threads(1)\nsmall_runs.register()\ntrain_command()\n"
+    )
+    done = launch(program, "--config", config)
+    assert done.returncode != 0
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert "5.png: not an image" in done.stderr
+    assert done.stderr.count("exitcode  : 1 ") == 2, done.stderr
+
+
+@pytest.mark.slow
 def test_an_error_before_the_first_step_is_said_once(tmp_path):
     small_runs.draw_data(tmp_path)
     done = launch(HERE / "small_runs.py", "--config", small_runs.write_config(tmp_path, solver={"sync_bn": True}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from seg_core.errors import ConfigError, SegError
 from seg_core.metrics import ConfusionMatrix
+
+#: Backends that take their connections apart only when no recorded step speaks to them any more.
+_WAITING_BACKENDS = ("nccl",)
 
 #: Key of the group's store that counts the processes which met an error.
 _FAILED = "segproof/failed"
@@ -125,6 +130,8 @@ def workers(device: str) -> Iterator[Workers]:
             torch.cuda.synchronize(chosen)
         dist.barrier()
     except (Exception, KeyboardInterrupt) as error:
+        if dist.is_initialized() and dist.get_backend() in _WAITING_BACKENDS:
+            leave_without_teardown(130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1))
         if not _is_first(store):
             raise SystemExit(1) from None
         explained = Workers(rank, world_size, torch.device("cpu")).explain(error)
@@ -132,6 +139,22 @@ def workers(device: str) -> Iterator[Workers]:
             raise
         raise explained from None
     dist.destroy_process_group()
+
+
+def leave_without_teardown(exit_code: int) -> None:
+    """Let this process end with `exit_code` as soon as it has said its last line, freeing nothing.
+
+    A recorded step may wait for a process that is no more, and what it speaks to is not freed before it
+    (https://github.com/pytorch/pytorch/issues/115388): without this the process might never end, and torchrun never
+    hear of its error. What is registered with atexit before this is not called.
+    """
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+
+    atexit.register(leave)
 
 
 def build_device(name: str) -> torch.device:
