@@ -25,6 +25,7 @@ from seg_train.fingerprint import take_fingerprint
 from seg_train.graph import TrainingGraph
 from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
+from seg_train.overlap import describe_overlap
 from seg_train.parallel import Workers, build_device
 from seg_train.run_files import RunFiles
 from seg_train.state import RunState
@@ -292,8 +293,10 @@ class Trainer:
         )
 
     def _notes(self) -> tuple[str, ...]:
-        """Say where the first weights come from, once, and what is assumed of teachers."""
+        """Say where the first weights come from, once, what is assumed of teachers, and what scores do not tell."""
         notes = self._distiller.notes if self._distiller is not None else ()
+        if overlap := describe_overlap(self.train_set, self.val_set):
+            notes = (*notes, overlap)
         if self.warm_start is not None and self.state.step == 0:
             notes = (f"model.weights: {self.config.model.weights}: {self.warm_start}", *notes)
         return notes

@@ -28,7 +28,8 @@ class StartEvent:
     """The run is built and about to take its first step after `step` (above 0 when it is resumed) of `steps`.
 
     `skipped` counts the images that the configuration allowed to leave out, `parameters` the network's weights.
-    `notes` say where the first weights come from and what is assumed of a teacher.
+    `notes` say where the first weights come from, what is assumed of a teacher, and whether validation shows
+    training images.
     """
 
     device: str

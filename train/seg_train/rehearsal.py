@@ -18,6 +18,7 @@ from seg_train.graph import TrainingGraph
 from seg_train.losses import SegmentationLoss
 from seg_train.memory import peak_memory_mb
 from seg_train.optim import build_optimizer
+from seg_train.overlap import describe_overlap
 from seg_train.parallel import build_device
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -31,7 +32,7 @@ class Rehearsal:
     `heads` are shapes of logits by head, `losses` those of the last step, `stage_ms` the time of each stage of that
     step; teachers count with the loss. `memory_mb` is the peak of the GPU's memory in MiB, or of the whole process
     where there is none. `train_images` and `val_images` are None for drawn pictures. `notes` say what is assumed of
-    teachers.
+    teachers, and whether validation shows training images.
     """
 
     device: str
@@ -140,6 +141,8 @@ def _read_batch(
     train_set, val_set = build.build_datasets(config, preprocess, labels)
     watch.stop("open data")
     result.train_images, result.val_images = len(train_set), len(val_set)
+    if overlap := describe_overlap(train_set, val_set):
+        result.notes = (*result.notes, overlap)
     items = [train_set[(place, place % len(train_set))] for place in range(config.solver.batch_size)]
     batch = torch.stack([image for image, _ in items]), torch.stack([target for _, target in items])
     watch.stop("read batch")
