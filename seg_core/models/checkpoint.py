@@ -156,7 +156,7 @@ def _check_tensor(key: str, found: Any, wanted: Tensor) -> None:
             "num_classes, in_channels or the architecture differ"
         )
     if found.dtype != wanted.dtype and not (wanted.is_floating_point() and found.is_floating_point()):
-        raise CheckpointError(f"weight {key!r}: expected {wanted.dtype}, found {found.dtype}; save float weights")
+        raise CheckpointError(f"weight {key!r}: holds {found.dtype}; save it as {wanted.dtype}")
     # The sum is finite unless an entry is not (or it overflows, hence the second look), and much cheaper.
     if not math.isfinite(float(found.sum(dtype=torch.float32))) and not bool(torch.isfinite(found).all()):
         raise CheckpointError(f"weight {key!r} holds NaN or Inf: training diverged; use an earlier checkpoint")

@@ -15,22 +15,9 @@ pytestmark = pytest.mark.export
 SIZE = ("--size", "64x64")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def face(tmp_path_factory):
     return write_foreign(tmp_path_factory.mktemp("face") / "79999_iter.pth", "bisenet_v1_face", "module.")
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory):
-    return write_foreign(tmp_path_factory.mktemp("street") / "street.pth", "ddrnet_23_slim", "model.")
 
 
 def invoke(command, *arguments):

@@ -5,9 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
-from foreign_material import write_foreign
 
 from seg_bench.cli import bench_command, eval_command
 from seg_core.cli.predict import predict_command
@@ -17,19 +15,6 @@ from seg_core.predictor import Predictor
 from seg_export.cli import export_command
 
 STATED = ("--mean", "0.5", "--std", "0.25", "--color", "bgr", "--size", "64x96")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def street(tmp_path_factory):
-    return write_foreign(tmp_path_factory.mktemp("street") / "street.pth", "ddrnet_23_slim", "model.")
 
 
 @pytest.fixture(scope="module")

@@ -185,11 +185,15 @@ def test_a_wrong_shape(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("key", "dtype"), [("conv1.0.bias", torch.int8), ("conv1.1.num_batches_tracked", torch.float32)]
+    ("key", "dtype", "wanted"),
+    [
+        ("conv1.0.bias", torch.int8, torch.float32),
+        ("conv1.1.num_batches_tracked", torch.float32, torch.int64),  # what .half() or .float() of every entry makes
+    ],
 )
-def test_a_wrong_dtype(tmp_path, content, key, dtype):
+def test_a_wrong_dtype(tmp_path, content, key, dtype, wanted):
     content["state_dict"][key] = content["state_dict"][key].to(dtype)
-    _refused(_edited(tmp_path, content), f"weight '{key}': expected torch.*, found {dtype}; save float weights")
+    _refused(_edited(tmp_path, content), f"weight '{key}': holds {dtype}; save it as {wanted}")
 
 
 def test_an_entry_that_is_no_tensor(tmp_path, content):
