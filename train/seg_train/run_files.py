@@ -84,10 +84,10 @@ class RunFiles:
             labels=self._labels,
             state_dict=average.state_dict(),
             metrics=metrics,
-            provenance=self._provenance(state.step),
+            provenance=self._provenance(state.step, next(average.parameters()).device),
         )
 
-    def _provenance(self, step: int) -> dict[str, Any]:
+    def _provenance(self, step: int, device: torch.device) -> dict[str, Any]:
         """Say how the weights came about, without paths of the machine that made them."""
         config = json.loads(self.config.model_dump_json(exclude={"output", "device", "data"}))
         options = config["model"]["options"]
@@ -100,7 +100,12 @@ class RunFiles:
             "made_by": "seg-train",
             "step": step,
             "torch": torch.__version__,
+            "device": _device_name(device),
             "train_images": self._fingerprint.data["training"].count,
             "val_images": self._fingerprint.data["validation"].count,
             "config": config,
         }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

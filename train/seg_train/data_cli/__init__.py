@@ -11,6 +11,7 @@ from seg_train.data_cli.measure_speed import measure_speed_command
 from seg_train.data_cli.preprocess import preprocess_command
 from seg_train.data_cli.rehearse import rehearse_command
 from seg_train.data_cli.rename import rename_command
+from seg_train.data_cli.runs import runs_command
 
 _EPILOG = """\b
 Examples:
@@ -34,3 +35,4 @@ data_command.add_command(measure_speed_command)
 data_command.add_command(preprocess_command)
 data_command.add_command(rename_command)
 data_command.add_command(rehearse_command)
+data_command.add_command(runs_command)
