@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess  # only git and sysctl, with fixed arguments
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from seg_bench.schema import Environment
@@ -25,9 +26,12 @@ _PACKAGES = (
 )
 
 
-def read_environment() -> Environment:
-    """Describe this machine, its Python and the versions of the libraries that are installed."""
-    commit, dirty = _source_state()
+def read_environment(written: Iterable[Path] = ()) -> Environment:
+    """Describe this machine, its Python and the versions of the libraries that are installed.
+
+    `written` are the files that the measurement itself writes as it goes: a change of them makes no source dirty.
+    """
+    commit, dirty = _source_state(written)
     return Environment(
         cpu=_cpu_model(),
         cores=_usable_cores(),
@@ -85,15 +89,17 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _source_state() -> tuple[str | None, bool | None]:
+def _source_state(written: Iterable[Path]) -> tuple[str | None, bool | None]:
     # An installed copy may lie in a virtual environment inside someone else's repository:
     # a commit is ours only where git tracks this very file.
     here = Path(__file__).resolve()
     git = ("git", "-C", str(here.parent))
     if not _output(*git, "ls-files", here.name):
         return None, None
-    commit = _output(*git, "rev-parse", "HEAD")
-    changes = _output(*git, "status", "--porcelain", "--untracked-files=no", "--", ":/")
+    commit, top = _output(*git, "rev-parse", "HEAD"), _output(*git, "rev-parse", "--show-toplevel")
+    paths = [path.resolve() for path in written]
+    own = [f":(exclude){path}" for path in paths if top is not None and path.is_relative_to(top)]
+    changes = _output(*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", *own)
     return commit, None if changes is None else bool(changes)
 
 

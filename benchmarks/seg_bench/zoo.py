@@ -64,6 +64,11 @@ class Files:
         return self.root / "docs" / "models.md"
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """All that is written."""
+        return self.report, self.latency, self.proven, self.page
+
+    @property
     def workshop(self) -> Workshop:
         """Where artifacts are made."""
         demo = self.root / "mobile_demo"
@@ -119,7 +124,7 @@ def measure_latencies(files: Files, models: Iterable[str], force: bool, budget_s
     """Time each of `models` in rounds with the baseline and save after every one."""
     shop = files.workshop
     for model in models:
-        environment = read_environment()
+        environment = read_environment(files.written)
         latency = (
             replace(load_results(ZooLatency, files.latency), environment=environment)
             if files.latency.exists()
@@ -168,7 +173,7 @@ def list_proofs(report: ZooReport) -> list[dict[str, object]]:
 
 
 def _read_report(files: Files, shop: Workshop) -> ZooReport:
-    environment = read_environment()
+    environment = read_environment(files.written)
     if files.report.exists():
         return replace(load_results(ZooReport, files.report), environment=environment)
     images = tuple(sorted(path.name for path in shop.images.iterdir() if path.suffix in (".png", ".jpg")))
