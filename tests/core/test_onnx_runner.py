@@ -93,6 +93,17 @@ def test_tensors_must_be_those_of_the_manifest(tmp_path):
         open_runner(path)
 
 
+def test_an_output_that_the_manifest_does_not_name_is_refused(model):
+    import onnx
+
+    content = onnx.load(model)
+    content.graph.node.append(onnx.helper.make_node("Identity", ["logits"], ["more"]))
+    content.graph.output.append(onnx.helper.make_tensor_value_info("more", onnx.TensorProto.FLOAT, None))
+    onnx.save(content, model)
+    with pytest.raises(ArtifactError, match=r"its outputs are logits, more, but the manifest names logits; export it"):
+        open_runner(model)
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08\x0a", b"not a protobuf at all", bytes(4096)])
 def test_damaged_files_are_one_line(tmp_path, content):
     path = tmp_path / "damaged.onnx"
