@@ -63,6 +63,15 @@ def test_seeds_of_a_recipe_are_told_together(root):
     assert told["steps"] == 6
 
 
+def test_what_is_done_to_the_data_is_part_of_a_recipe(root, tmp_path):
+    config = small_runs.config_of(root, solver={"steps": 6}, eval_every=2, log_every=1, data={"repeat_rare": 0.9})
+    Trainer(config.model_copy(update={"output": tmp_path / "repeated"})).run()
+    recipes = group_runs([read_run(root / "a"), read_run(tmp_path / "repeated")])
+    assert len(recipes) == 2
+    assert recipes[1].runs[0].provenance["config"]["data"]["repeat_rare"] == 0.9
+    assert recipes[1].runs[0].provenance["config"]["data"]["labels"] == "labels.json"
+
+
 def test_the_command_prints_a_table_and_writes_a_file_a_run(root, tmp_path):
     result = invoke(root / "a", root / "b", root / "other", "--out", tmp_path / "results", "--json")
     assert result.exit_code == 0, result.output

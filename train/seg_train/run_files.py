@@ -89,7 +89,11 @@ class RunFiles:
 
     def _provenance(self, step: int, device: torch.device) -> dict[str, Any]:
         """Say how the weights came about, without paths of the machine that made them."""
-        config = json.loads(self.config.model_dump_json(exclude={"output", "device", "data"}))
+        places = {"train", "val", "workers", "cache"}
+        config = json.loads(self.config.model_dump_json(exclude={"output": True, "device": True, "data": places}))
+        for key in ("labels", "merge", "swap_left_right"):  # names, or files
+            if config["data"][key] is not None:
+                config["data"][key] = Path(config["data"][key]).name
         options = config["model"]["options"]
         if "pretrained" in options:
             options["pretrained"] = Path(options["pretrained"]).name
