@@ -1,15 +1,12 @@
 import pytest
-import torch
 from foreign_material import write_foreign
+from torch_threads import one_thread
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Small inputs: more threads only wait for one another on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

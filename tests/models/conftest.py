@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch_threads import one_thread
 
 from seg_core.labels import LabelSet
 from seg_core.models import build_model
@@ -31,8 +32,5 @@ def saved(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    """Tiny inputs: more threads only wait for one another, minutes long on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield

@@ -2,17 +2,15 @@
 
 import pytest
 import small_runs
-import torch
+from torch_threads import one_thread
 
 from seg_core.models import MODELS
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
