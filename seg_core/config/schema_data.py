@@ -73,8 +73,9 @@ class AugmentSection(Section):
     width over height on top; `translate` a fraction of the size; `rotate_deg` degrees either way.
     `brightness`, `contrast` and `saturation` are the largest relative changes, `hue_deg` the largest turn in
     degrees. The rest are probabilities: of a mirror image (left and right labels change places), of greyscale,
-    of a Gaussian blur, of JPEG artefacts, of a low-resolution copy and of an erased box (its pixels keep their
-    labels).
+    of a Gaussian blur, of JPEG artefacts, of a low-resolution copy, of an erased box (its pixels keep their
+    labels), and `paste` of something laid over it from another training picture, at its place there: all that has one
+    of `paste_classes`, drawn evenly, in a picture that shows it (copy-paste, Ghiasi et al., CVPR 2021).
     """
 
     crop_hw: tuple[int, int] | None = None
@@ -92,6 +93,16 @@ class AugmentSection(Section):
     jpeg: Fraction = 0.1
     low_resolution: Fraction = 0.1
     erase: Fraction = 0.0
+    paste: Fraction = 0.0
+    paste_classes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_what_is_pasted(self) -> AugmentSection:
+        if self.paste > 0 and not self.paste_classes:
+            raise ValueError(
+                "paste: name what is laid over other pictures in paste_classes, such as [hat, eye_glasses]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _ordered(self) -> AugmentSection:

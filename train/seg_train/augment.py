@@ -51,7 +51,8 @@ class Augmenter:
         The size is `crop_hw` of the options, that of `geometry` where they have none.
         """
         move = self.draw_move(geometry.size_hw, rng)
-        return self.apply(image_bgr, mask, contract_matrix(geometry), move, rng)
+        canvas, target = self.place(image_bgr, mask, contract_matrix(geometry), move)
+        return self.vary(canvas, rng), target
 
     def draw_move(self, framed_hw: tuple[int, int], rng: np.random.Generator) -> Move:
         """Draw how what the contract frames at `framed_hw` moves on its way to the canvas."""
@@ -63,9 +64,7 @@ class Augmenter:
             matrix = np.array([[-1.0, 0.0, size_hw[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]) @ matrix
         return Move(matrix, size_hw, bool(mirrored))
 
-    def apply(
-        self, image_bgr: Image, mask: Image, framing: Matrix, move: Move, rng: np.random.Generator, reduce: int = 1
-    ) -> tuple[Image, Image]:
+    def place(self, image_bgr: Image, mask: Image, framing: Matrix, move: Move, reduce: int = 1) -> tuple[Image, Image]:
         """Return the canvas and mask that `move` makes of a source; `framing` takes its pixels to the framed size.
 
         `image_bgr` is at 1 / `reduce` of the source's size, `mask` at all of it.
@@ -75,10 +74,16 @@ class Augmenter:
         target = self._warp(mask, matrix, move.size_hw, cv2.INTER_NEAREST)
         if move.mirrored:
             target = np.asarray(cv2.LUT(target, self._swap), np.uint8)
-        canvas = self._degrade(self._recolour(canvas, rng), rng)
-        if rng.random() < self.options.erase:
-            canvas = self._erase(canvas, rng)
         return canvas, target
+
+    def label_after(self, label: int, move: Move) -> int:
+        """Return what label things of `label` have once `move` was made."""
+        return int(self._swap[label]) if move.mirrored else label
+
+    def vary(self, canvas: Image, rng: np.random.Generator) -> Image:
+        """Return the canvas in other colours, spoilt as cameras do and partly hidden, as the options ask for."""
+        canvas = self._degrade(self._recolour(canvas, rng), rng)
+        return self._erase(canvas, rng) if rng.random() < self.options.erase else canvas
 
     def _draw_matrix(self, framed_hw: tuple[int, int], size_hw: tuple[int, int], rng: np.random.Generator) -> Matrix:
         options = self.options

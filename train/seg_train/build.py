@@ -24,6 +24,7 @@ from seg_train.loader import TrainingSet
 from seg_train.optim import build_average, build_optimizer, build_schedule
 from seg_train.pair_source import Places, open_source, read_stems, shared_paths
 from seg_train.parallel import Workers
+from seg_train.pasting import build_paster
 from seg_train.priors import PriorMaker
 from seg_train.reading_bar import reading_bar
 from seg_train.repeats import repeat_rare
@@ -137,6 +138,7 @@ def build_datasets(
         config.solver.seed,
         PriorMaker(config.prior, labels) if preprocess.has_prior else None,
         reduced=data.decode == "reduced",
+        paster=build_paster(config.augment, train_source),
     )
     return train_set, PairDataset(val_source, preprocess)
 

@@ -14,8 +14,9 @@ from seg_core.mask_reading import Decoded
 from seg_core.preprocessing import Preprocessor
 from seg_core.samples import Reduction
 from seg_core.spec import PreprocessSpec
-from seg_train.augment import Augmenter, allowed_reduction, contract_matrix
+from seg_train.augment import Augmenter, Move, allowed_reduction, contract_matrix
 from seg_train.pair_source import PairSource
+from seg_train.pasting import Paster
 from seg_train.priors import PriorMaker
 
 #: A place in the endless stream of training samples, and the pair that is shown there.
@@ -40,8 +41,12 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         seed: int = 0,
         priors: PriorMaker | None = None,
         reduced: bool = False,
+        paster: Paster | None = None,
     ) -> None:
-        """Show the pairs of `source` as `spec` asks for; `reduced` decodes JPEGs as small as the zoom allows."""
+        """Show the pairs of `source` as `spec` asks for; `reduced` decodes JPEGs as small as the zoom allows.
+
+        What `paster` draws of other pictures is laid over each before its colours are changed.
+        """
         self.pairs = source.pairs
         self.problems = source.problems
         self.skipped = len(source.problems)
@@ -54,6 +59,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         self._augmenter = augmenter
         self._priors = priors
         self._reduced = reduced
+        self._paster = paster
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -73,8 +79,20 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(np.ascontiguousarray(pixels)), torch.from_numpy(np.ascontiguousarray(target))
 
     def _augmented(self, augmenter: Augmenter, index: int, rng: np.random.Generator) -> Decoded:
+        move = augmenter.draw_move(self._preprocess.spec.size_hw, rng)
+        canvas, target = self._placed(augmenter, index, move)
+        drawn = self._paster.draw(rng) if self._paster is not None else None
+        if drawn is not None:
+            label, donor = drawn
+            other, other_target = self._placed(augmenter, donor, move)
+            # Mirrored, what was a left ear has become a right one, with its label.
+            there = other_target == augmenter.label_after(label, move)
+            canvas[there], target[there] = other[there], other_target[there]
+        return augmenter.vary(canvas, rng), target
+
+    def _placed(self, augmenter: Augmenter, index: int, move: Move) -> Decoded:
+        """Return what `move` makes of a pair, its colours as they are; both arrays are the caller's own."""
         spec = self._preprocess.spec
-        move = augmenter.draw_move(spec.size_hw, rng)
 
         def reduction(source_hw: tuple[int, int]) -> int:
             return allowed_reduction(move.matrix @ contract_matrix(plan_geometry(source_hw, spec)))
@@ -83,7 +101,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         source_hw = (mask.shape[0], mask.shape[1])
         reduce = 1 if image_bgr.shape[:2] == source_hw else reduction(source_hw)
         framing = contract_matrix(plan_geometry(source_hw, spec))
-        return augmenter.apply(image_bgr, mask, framing, move, rng, reduce)
+        return augmenter.place(image_bgr, mask, framing, move, reduce)
 
     def _decoded(self, index: int, reduction: Reduction | None = None) -> Decoded:
         source = self._source

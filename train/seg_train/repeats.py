@@ -34,8 +34,7 @@ def repeat_rare(source: PairSource, threshold: float) -> PairSource:
 
     Reads all masks unless they are in memory; raises ImageError naming the pair that cannot be read.
     """
-    num_classes = source.reading.labels.num_classes
-    times = repeat_factors(np.stack([row[:num_classes] for row in _presence(source)]), threshold)
+    times = repeat_factors(find_presence(source), threshold)
 
     def repeated(values: list[T]) -> list[T]:
         return [value for value, count in zip(values, times, strict=True) for _ in range(count)]
@@ -48,17 +47,19 @@ def repeat_rare(source: PairSource, threshold: float) -> PairSource:
     )
 
 
-def _presence(source: PairSource) -> list[npt.NDArray[np.bool_]]:
-    """Return bool (256,) a pair: which label values its mask holds."""
-    if source.decoded is not None:
-        return [_values(mask) for _, mask in source.decoded]
-    if source.masks is not None:
-        return [_values(mask) for mask in source.masks]
+def find_presence(source: PairSource) -> npt.NDArray[np.bool_]:
+    """Return which classes each pair's mask holds, bool (pairs, classes); reads the masks that are not in memory."""
 
     def read(pair: SamplePair) -> npt.NDArray[np.bool_]:
         return _values(source.reading.read(pair)[1])
 
-    return list(in_threads(read, source.pairs))
+    if source.decoded is not None:
+        rows = [_values(mask) for _, mask in source.decoded]
+    elif source.masks is not None:
+        rows = [_values(mask) for mask in source.masks]
+    else:
+        rows = list(in_threads(read, source.pairs))
+    return np.stack(rows)[:, : source.reading.labels.num_classes]
 
 
 def _values(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
