@@ -72,6 +72,50 @@ class CheckedItems(Dataset["Batch | Failure"]):
 
 def collate(items: Sequence[Batch | Failure]) -> Batch | Failure:
     """Stack items into a batch; the first Failure among them stands for all."""
+    found = _matching(items)
+    if isinstance(found, Failure):
+        return found
+    image, target = default_collate(found)
+    return image, target
+
+
+class CollateInPlace:
+    """Stack items as `collate` does, in a loading process, into shared memory that is used again and again.
+
+    Fresh shared memory is faulted in page by page for every batch, which takes several times as long as the copying.
+    Each process has `slots` batches in turn: who receives them has to have copied one before that process gives
+    `slots` more, as a DataLoader's pinning thread has when there are more slots than batches under way.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._kept: list[Batch | None] = [None] * slots
+        self._turn = 0
+
+    def __call__(self, items: Sequence[Batch | Failure]) -> Batch | Failure:
+        """Return the batch, or the first Failure of its items; see `collate`."""
+        found = _matching(items)
+        if isinstance(found, Failure):
+            return found
+        images, targets = zip(*found, strict=True)
+        kept = self._kept[self._turn]
+        if kept is None or not (_fits(kept[0], images) and _fits(kept[1], targets)):
+            kept = _shared_like(images), _shared_like(targets)
+            self._kept[self._turn] = kept
+        self._turn = (self._turn + 1) % len(self._kept)
+        return torch.stack(images, out=kept[0]), torch.stack(targets, out=kept[1])
+
+
+def _shared_like(tensors: Sequence[Tensor]) -> Tensor:
+    empty = torch.empty((len(tensors), *tensors[0].shape), dtype=tensors[0].dtype)
+    return empty.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _fits(batch: Tensor, tensors: Sequence[Tensor]) -> bool:
+    return batch.shape == (len(tensors), *tensors[0].shape) and batch.dtype == tensors[0].dtype
+
+
+def _matching(items: Sequence[Batch | Failure]) -> list[Batch] | Failure:
+    """Return the items when all are there and of one size, else the first Failure, or one that tells of the sizes."""
     taken: list[Batch] = []
     for item in items:
         if isinstance(item, Failure):
@@ -86,8 +130,7 @@ def collate(items: Sequence[Batch | Failure]) -> Batch | Failure:
                 f"an image {tuple(taken[0][0].shape)}; the data set has to give all of them at one size",
                 is_image=True,
             )
-    image, target = default_collate(taken)
-    return image, target
+    return taken
 
 
 def received(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:

@@ -12,8 +12,11 @@ from torch.utils.data import DataLoader, Sampler
 
 from seg_core.labels import LabelSet
 from seg_train.allocation import keep_freed_memory
-from seg_train.checked_items import Batch, CheckedItems, Failure, collate, received
+from seg_train.checked_items import Batch, CheckedItems, CollateInPlace, Failure, collate, received
 from seg_train.data import Draw
+
+#: Batches that each loading process has under way at most.
+_PREFETCHED = 4
 
 
 class TrainingSet(Protocol):
@@ -86,11 +89,11 @@ def build_train_loader(
         CheckedItems(dataset),
         batch_size=batch_size,
         sampler=sampler,
-        collate_fn=collate,
+        collate_fn=CollateInPlace(_PREFETCHED + 2) if pin_memory and workers > 0 else collate,
         num_workers=workers,
         pin_memory=pin_memory,
         persistent_workers=workers > 0,
-        prefetch_factor=4 if workers > 0 else None,
+        prefetch_factor=_PREFETCHED if workers > 0 else None,
         worker_init_fn=_one_thread if workers > 0 else None,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,21 +58,29 @@ class Workers:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, 0)
 
-    def average(self, tensors: Sequence[Tensor]) -> None:
+    def average(self, tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None) -> None:
         """Replace `tensors`, floats of one dtype, by their means over all processes, in one exchange.
 
-        The device is asked for no value, so that it can be recorded.
+        They are sent in the order in which those of `like` lie in memory, or they themselves: all processes must agree
+        on it, and one that does not lie so costs a copy. The device is asked for no value, so that it can be recorded.
         """
         if not self.is_parallel or not tensors:
             return
-        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        turned = [
+            tensor.permute(_memory_order(model))
+            for tensor, model in zip(tensors, tensors if like is None else like, strict=True)
+        ]
+        flat = torch.cat([tensor.reshape(-1) for tensor in turned])
         dist.all_reduce(flat)
         flat /= self.world_size
-        ends = list(itertools.accumulate(tensor.numel() for tensor in tensors))
-        parts = flat.tensor_split(ends[:-1])
+        parts = flat.split_with_sizes([tensor.numel() for tensor in turned])
         with torch.no_grad():
             torch._foreach_copy_(
-                list(tensors), [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+                [tensor.view(-1) if tensor.is_contiguous() else tensor for tensor in turned],
+                [
+                    part if tensor.is_contiguous() else part.view(tensor.shape)
+                    for part, tensor in zip(parts, turned, strict=True)
+                ],
             )
 
     def agree(self, fine: bool) -> bool:
@@ -98,6 +105,15 @@ class Workers:
         """Wait until every process is here."""
         if self.is_parallel:
             dist.barrier()
+
+
+def _memory_order(tensor: Tensor) -> tuple[int, ...]:
+    """Return its dimensions from the one with the largest steps in memory to that with the smallest.
+
+    Turned so, a channels_last tensor flattens as it lies; by its own dimensions a kernel has to transpose it first, and
+    another one afterwards, for each of a network's weights.
+    """
+    return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 
 @contextmanager

@@ -135,7 +135,8 @@ class Stepper:
             for name, value in losses.items():
                 share = value.detach() / len(batches)
                 summed[name] = summed[name] + share if name in summed else share
-        self._workers.average([p.grad for p in self._parameters if p.grad is not None])
+        moved = [(p.grad, p) for p in self._parameters if p.grad is not None]
+        self._workers.average([gradient for gradient, _ in moved], like=[weight for _, weight in moved])
         return summed
 
     def _clip(self, losses: Losses) -> None:
