@@ -181,6 +181,14 @@ def test_a_batch_of_nothing_but_void_teaches_nothing():
     assert all(torch.equal(after[name], before[name]) for name, _ in stepper.state.model.named_parameters())
 
 
+@pytest.mark.parametrize(("how", "expected"), [("off", (False, 1)), ("default", (True, 1)), ("cuda_graphs", (True, 4))])
+def test_what_compiles_says_so_and_a_recording_settles_later(how, expected):
+    """Only the decision, which needs no GPU."""
+    stepper = build(options(compile=how), GPU)
+    assert (stepper.compiles, stepper.steps_to_settle) == expected
+    assert not build(options(compile=how)).compiles  # on a CPU all are the same as "off"
+
+
 @pytest.mark.parametrize("compile_mode", ["default", "cuda_graphs"])
 def test_on_a_cpu_compiling_is_the_same_as_off(compile_mode, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda *args, **kwargs: pytest.fail("compiled on a CPU"))

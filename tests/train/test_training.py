@@ -1,6 +1,7 @@
 """Whole runs of a small network on a handful of drawn pictures."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from seg_train.data import PairDataset
 from seg_train.engine import Trainer, TrainingError
 from seg_train.events import StepEvent
 from seg_train.loader import StreamSampler
+from seg_train.stepper import Stepper
 
 
 @pytest.fixture
@@ -185,3 +187,28 @@ def test_the_command_trains_and_resumes_to_nothing_left(data_dir):
     assert wrong.exit_code == 1
     assert wrong.stderr.startswith("error: ")
     assert wrong.stderr.count("\n") == 1
+
+
+def test_the_time_left_is_not_that_of_the_first_step(data_dir, monkeypatch):
+    """Compiling takes a minute once: a first line that spoke of three hours left was believed."""
+    now, taken = [0.0], Stepper.step
+
+    def timed(self, batches):
+        now[0] += 60.0 if self.state.step == 0 else 2.0
+        return taken(self, batches)
+
+    monkeypatch.setattr(Stepper, "step", timed)
+    monkeypatch.setattr("seg_train.step_clock.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    seen = []
+    Trainer(make_config(data_dir, steps=6, log_every=3, eval_every=6, save_every=6)).run(seen.append)
+    first, last = (event for event in seen if isinstance(event, StepEvent))
+    assert (first.step_ms, first.step_ms_average, first.eta_s) == (2000.0, 2000.0, 6.0)
+    assert (last.step_ms, last.eta_s) == (2000.0, 0.0)
+
+
+def test_a_run_of_one_step_still_tells_its_time(data_dir):
+    seen = []
+    Trainer(make_config(data_dir, steps=1, log_every=1, eval_every=1, save_every=1)).run(seen.append)
+    [told] = [event for event in seen if isinstance(event, StepEvent)]
+    assert told.step_ms > 0
+    assert told.eta_s == 0

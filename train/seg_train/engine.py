@@ -29,6 +29,7 @@ from seg_train.overlap import describe_overlap
 from seg_train.parallel import Workers, build_device
 from seg_train.run_files import RunFiles
 from seg_train.state import RunState
+from seg_train.step_clock import StepClock
 from seg_train.stepper import Stepper, TrainingError, set_determinism
 
 __all__ = ["TrainResult", "Trainer", "TrainingError"]
@@ -141,7 +142,8 @@ class Trainer:
         save_every = self.iterations if config.save_every == "epoch" else config.save_every
         self.network.train()
         batches = self._batches()
-        clock = _Clock(state.step)
+        clock = StepClock(state.step)
+        settled = state.step + self.stepper.steps_to_settle
         while state.step < self.steps:
             losses = self.stepper.step(clock.timed(batches))
             if not self.stepper.left_out:
@@ -149,6 +151,8 @@ class Trainer:
             last = state.step == self.steps
             if state.step % config.log_every == 0 or last:
                 self._report(losses, clock)
+            if state.step == settled:  # the time left is that of steps to come, of which none is compiled
+                clock.restart(state.step)
             if state.step % self.iterations == 0:
                 self._collect()
                 state.averages.reset()
@@ -194,7 +198,7 @@ class Trainer:
         self._check_finite(means)
         self.state.averages.update(means, steps)
 
-    def _report(self, losses: dict[str, Tensor], clock: _Clock) -> None:
+    def _report(self, losses: dict[str, Tensor], clock: StepClock) -> None:
         state, workers = self.state, self.workers
         steps, step_ms, data_ms = clock.lap(state.step)
         self._collect()
@@ -295,6 +299,8 @@ class Trainer:
     def _notes(self) -> tuple[str, ...]:
         """Say where the first weights come from, once, what is assumed of teachers, and what scores do not tell."""
         notes = self._distiller.notes if self._distiller is not None else ()
+        if self.stepper.compiles:
+            notes = (*notes, "solver.compile: the first steps take up to a minute, less where torch has kept the code")
         if overlap := describe_overlap(self.train_set, self.val_set):
             notes = (*notes, overlap)
         if self.warm_start is not None and self.state.step == 0:
@@ -306,32 +312,3 @@ class Trainer:
             self.files.history(event)
             if self._listener is not None:
                 self._listener(event)
-
-
-class _Clock:
-    """Measure steps between looks, and how much of them was spent waiting for data."""
-
-    def __init__(self, step: int) -> None:
-        self.restart(step)
-
-    def restart(self, step: int) -> None:
-        """Begin anew at `step`, after something that was no training."""
-        self._step, self._began, self._waited = step, time.perf_counter(), 0.0
-
-    def timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Return `batches` with the wait for each counted."""
-        while True:
-            began = time.perf_counter()
-            batch = next(batches, None)
-            self._waited += time.perf_counter() - began
-            if batch is None:
-                return
-            yield batch
-
-    def lap(self, step: int) -> tuple[int, float, float]:
-        """Return the steps since the last look and their mean time and wait in ms; begin the next lap."""
-        steps = max(1, step - self._step)
-        step_ms = 1e3 * (time.perf_counter() - self._began) / steps
-        data_ms = 1e3 * self._waited / steps
-        self.restart(step)
-        return steps, step_ms, data_ms

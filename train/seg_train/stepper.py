@@ -15,7 +15,7 @@ from seg_train.average import MovingAverage
 from seg_train.checked_items import Batch
 from seg_train.graph import TrainingGraph
 from seg_train.parallel import Workers
-from seg_train.recording import Losses, Recording, lerp_average
+from seg_train.recording import STEPS_BEFORE, Losses, Recording, lerp_average
 from seg_train.state import RunState
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -54,7 +54,8 @@ class Stepper:
         self.left_out = False
         self._skipped_in_a_row = 0
         self._workers = workers
-        self._records = options.compile == "cuda_graphs" and self.device.type == "cuda"
+        self.compiles = options.compile != "off" and self.device.type == "cuda"
+        self._records = self.compiles and options.compile == "cuda_graphs"
         self._check_options()
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
         self._module = self._wrap(graph)
@@ -84,6 +85,11 @@ class Stepper:
         state.schedule.step()
         state.step += 1
         return losses
+
+    @property
+    def steps_to_settle(self) -> int:
+        """How many first steps take longer than all others: loaders start, code is compiled, a step is recorded."""
+        return STEPS_BEFORE + 1 if self._records else 1
 
     def close(self) -> None:
         """Free what the device holds for the steps; call it before the processes part."""
@@ -187,7 +193,8 @@ class Stepper:
                 raise ConfigError("solver.sync_bn: BatchNorm is synchronised on GPUs alone; set it to false on CPUs")
 
     def _wrap(self, graph: TrainingGraph) -> nn.Module:
-        options, cuda = self.options, self.device.type == "cuda"
-        if options.compile != "off" and cuda:
-            return torch.compile(graph, dynamic=False)  # type: ignore[return-value]
-        return graph
+        if not self.compiles:
+            return graph
+        # Products in float32 are few here, and exact where somebody asked for float32: no advice to round them.
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores for float32")
+        return torch.compile(graph, dynamic=False)  # type: ignore[return-value]
