@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from seg_core.label_merge import MERGES
+from seg_core.label_merge import MERGES, merge_labels
+from seg_core.labels import CELEBAMASK_HQ
 from seg_core.models.checkpoint import load_checkpoint
+from seg_core.visualize import colourise
 from seg_train.cli import train_command
 from seg_train.data_cli import data_command
 
@@ -78,6 +80,34 @@ def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
     assert odd.exit_code == 1
     assert "INPUT.CROP" in odd.stderr
     assert "100x100" in odd.stderr
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_batch_is_shown_as_training_sees_it(faces, grey):
+    seed, sheet = str(CONFIGS / "seed_face6.yaml"), faces / "batch.png"
+    plain = ["augment.flip=0", "augment.scale=[1,1]", "augment.crop_hw=null", f"DATASET.GRAYSCALE={grey}"]
+    changes = "brightness contrast saturation translate rotate_deg hue_deg grayscale blur jpeg low_resolution erase"
+    plain += [f"augment.{name}=0" for name in changes.split()]
+    arguments = [*overrides_for(faces), *(argument for change in plain for argument in ("-o", change))]
+    done = CliRunner().invoke(data_command, ["test-cfg", seed, *arguments, "--show", str(sheet)])
+    assert done.exit_code == 0, done.output
+    assert f"what training sees: {sheet}" in done.stderr
+    drawn = cv2.imread(str(sheet))
+    for place, name in enumerate("01"):
+        source = cv2.imread(str(faces / "train" / "images" / f"{name}.jpg"))
+        if grey:
+            source = np.repeat(cv2.cvtColor(source, cv2.COLOR_BGR2GRAY)[:, :, None], 3, axis=2)
+        picture, colours = np.hsplit(drawn[:64, 128 * place : 128 * (place + 1)], 2)
+        wanted = cv2.resize(source, (64, 64), interpolation=cv2.INTER_LINEAR)
+        assert np.abs(picture.astype(int) - wanted).mean() < 4
+        mask = cv2.imread(str(faces / "train" / "masks" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
+        labels, table = merge_labels(CELEBAMASK_HQ, "face_6")
+        expected = colourise(table[cv2.resize(mask, (64, 64), interpolation=cv2.INTER_NEAREST)], labels.palette)
+        assert (colours == expected).all(axis=2).mean() > 0.95
+    assert drawn.shape[0] > 64  # the legend
+    refused = CliRunner().invoke(data_command, ["test-cfg", seed, *arguments, "--show", str(faces / "x.tiff2")])
+    assert refused.exit_code == 1
+    assert "use .png" in refused.stderr
 
 
 TRAINED = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
@@ -17,6 +16,7 @@ from seg_train.checked_items import CheckedItems, collate, received
 from seg_train.events import Sample
 from seg_train.graph import Normalise
 from seg_train.parallel import Workers
+from seg_train.pictures import displayed
 
 
 class EvaluationSet(Protocol):
@@ -71,17 +71,7 @@ def evaluate(
         predicted = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
         matrix.update(predicted, targets.numpy())
         for index in range(min(samples - len(shown), len(predicted))):
-            image_bgr = _displayed(images[index].numpy(), preprocess)
+            image_bgr = displayed(images[index].numpy(), preprocess)
             shown.append(Sample(image_bgr, targets[index].numpy(), predicted[index]))
     model.train(training)
     return workers.sum_matrix(matrix), shown
-
-
-def _displayed(
-    pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], spec: PreprocessSpec
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Return uint8 (h, w, C) in the contract's channels as BGR (h, w, 3)."""
-    if spec.color == "gray":
-        return np.repeat(pixels[:, :, :1], 3, axis=2)
-    colours = pixels[:, :, :3]
-    return np.ascontiguousarray(colours[:, :, ::-1] if spec.color == "rgb" else colours)

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
-from seg_core.visualize import overlay, side_by_side
+from seg_core.spec import PreprocessSpec
+from seg_core.visualize import colourise, draw_legend, overlay, side_by_side
 from seg_train.events import Sample
 
 UInt8 = npt.NDArray[np.uint8]
@@ -20,6 +21,29 @@ _INK_BGR = (40, 40, 40)
 _FULL_BGR = np.array((180, 90, 30), np.float64)  # a share of 1; 0 is white
 _EMPTY_BGR = (225, 225, 225)
 _NUMBERED_CLASSES = 40
+
+
+def displayed(pixels: UInt8, spec: PreprocessSpec) -> UInt8:
+    """Return uint8 (h, w, C) in the contract's channels as BGR (h, w, 3); a previous mask is left out."""
+    if spec.color == "gray":
+        return np.repeat(pixels[:, :, :1], 3, axis=2)
+    colours = pixels[:, :, :3]
+    return np.ascontiguousarray(colours[:, :, ::-1] if spec.color == "rgb" else colours)
+
+
+def draw_batch(images: Sequence[UInt8], targets: Sequence[UInt8], labels: LabelSet, columns: int = 4) -> UInt8:
+    """Return pictures BGR (h, w, 3), each beside its classes' colours, `columns` pairs in a row above a legend.
+
+    What belongs to no class is grey. Targets are uint8 (h, w).
+    """
+    pairs = [
+        np.hstack([image, colourise(target, labels.palette)]) for image, target in zip(images, targets, strict=True)
+    ]
+    columns = min(columns, len(pairs))
+    pairs += [np.full_like(pairs[0], 255)] * (-len(pairs) % columns)
+    sheet = np.vstack([np.hstack(pairs[start : start + columns]) for start in range(0, len(pairs), columns)])
+    found = np.unique(np.concatenate([np.unique(target) for target in targets]))
+    return np.vstack([sheet, draw_legend(labels, sheet.shape[1], [int(c) for c in found if c < labels.num_classes])])
 
 
 def draw_sample(sample: Sample, labels: LabelSet) -> UInt8:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from seg_core.config.schema import TrainConfig
 from seg_core.errors import SegError
+from seg_core.images import save_image
 from seg_core.labels import LabelSet
 from seg_core.spec import PreprocessSpec
 from seg_train import build
@@ -20,9 +22,13 @@ from seg_train.memory import peak_memory_mb
 from seg_train.optim import build_optimizer
 from seg_train.overlap import describe_overlap
 from seg_train.parallel import build_device
+from seg_train.pictures import displayed, draw_batch
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 Batch = tuple[Tensor, Tensor]
+
+#: Pictures of a batch that are drawn at most.
+MOST_SHOWN = 32
 
 
 @dataclass
@@ -50,11 +56,11 @@ class Rehearsal:
     memory_mb: float = 0.0
 
 
-def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Rehearsal:
+def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1, show: Path | None = None) -> Rehearsal:
     """Build the run of `config`, take `steps` steps and look at one picture as evaluation does.
 
-    With `synthetic` pictures and labels are drawn and no data set is opened. Nothing is written. Raises SegError in
-    one line, the same one that training would end with.
+    With `synthetic` pictures and labels are drawn and no data set is opened. Nothing is written but `show`, a picture
+    of the batch. Raises SegError in one line, the same one that training would end with.
     """
     device = build_device(config.device)
     watch = _Watch(device)
@@ -79,6 +85,9 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1) -> Re
     else:
         batch = _read_batch(config, preprocess, labels, watch, result)
     result.batch_shape = tuple(batch[0].shape)
+    if show is not None:
+        _show(show, batch, preprocess, labels)
+        watch.restart()
     _take_steps(graph, config, batch, steps, watch, result)
     with torch.inference_mode():
         graph.eval()
@@ -148,6 +157,12 @@ def _read_batch(
     watch.stop("read batch")
     _ = val_set[0]  # reading one tells whether it can be read
     return batch
+
+
+def _show(path: Path, batch: Batch, preprocess: PreprocessSpec, labels: LabelSet) -> None:
+    shown = slice(0, MOST_SHOWN)
+    images = [displayed(image.numpy(), preprocess) for image in batch[0][shown]]
+    save_image(path, draw_batch(images, [target.numpy() for target in batch[1][shown]], labels))
 
 
 class _Watch:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     cls=SegCommand,
     examples=[
         "seg-data test-cfg configs/seed_face6.yaml --synthetic",
+        "seg-data test-cfg my.yaml -o data.train=DATA/train -o data.val=DATA/val --show batch.png",
         "seg-data test-cfg my.yaml -o DATASET.TRAIN_PATH=DATA/train -o DATASET.TEST_PATH=DATA/val -o BATCH_SIZE=8",
     ],
 )
@@ -29,11 +30,19 @@ if TYPE_CHECKING:
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Steps to take; times are the last one's. Default 1, on a GPU 5."
 )
+@click.option(
+    "--show", type=click.Path(path_type=Path), metavar="PNG", help="Write the batch as training sees it: with labels."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 def rehearse_command(
-    config_path: Path, overrides: tuple[str, ...], synthetic: bool, steps: int | None, as_json: bool
+    config_path: Path,
+    overrides: tuple[str, ...],
+    synthetic: bool,
+    steps: int | None,
+    show: Path | None,
+    as_json: bool,
 ) -> None:
-    """Build everything that CONFIG names and take one batch through it; write nothing.
+    """Build everything that CONFIG names and take one batch through it; write nothing but what --show names.
 
     Prints the shapes of all heads, the number of parameters, the peak of memory, the time of each stage and the
     configuration as it was understood. What training would stop at stops this too, in one line.
@@ -47,9 +56,11 @@ def rehearse_command(
     for note in loaded.notes:
         click.echo(f"note: {note}", err=True)
     usual = 5 if build_device(loaded.config.device).type == "cuda" else 1
-    result = rehearse(loaded.config, synthetic, steps or usual)
+    result = rehearse(loaded.config, synthetic, steps or usual, show)
     for note in result.notes:
         click.echo(f"note: {note}", err=True)
+    if show is not None:
+        click.echo(f"what training sees: {show}", err=True)
     if as_json:
         click.echo(json.dumps(_as_json(loaded, result), indent=2))
         return
