@@ -54,7 +54,7 @@ class LegacySection:
 
     def integer(self, key: str, default: int, least: int = 1) -> int:
         """Return a whole number of at least `least`."""
-        value = decode(self._values.get(key, default))
+        value = _whole(decode(self._values.get(key, default)))
         if type(value) is not int or value < least:
             raise self.error(key, f"expected a whole number of at least {least}, found {shown(value)}")
         return value
@@ -78,7 +78,7 @@ class LegacySection:
     def integers(self, key: str, default: tuple[int, ...]) -> tuple[int, ...]:
         """Return whole numbers of at least 1: a tuple in parentheses, a list, or one number for itself."""
         value = decode(self._values.get(key, default))
-        numbers = value if isinstance(value, (tuple, list)) else (value,)
+        numbers = [_whole(number) for number in (value if isinstance(value, (tuple, list)) else (value,))]
         if not numbers or any(type(number) is not int or number < 1 for number in numbers):
             raise self.error(key, f"expected whole numbers such as (3, 5, 7), found {shown(value)}")
         return tuple(numbers)
@@ -159,6 +159,11 @@ def decode(value: Any) -> Any:
         return ast.literal_eval(value.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):
         return value
+
+
+def _whole(value: Any) -> Any:
+    """Return the int that a float without a fraction stands for, such as that of 1e2; all else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def nearest(name: str, known: list[str]) -> str:

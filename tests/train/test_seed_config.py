@@ -286,6 +286,12 @@ def test_no_postprocess_may_be_said_in_many_ways(load, nothing):
     assert not {"scse", "point_rend"} & options.keys()
 
 
+def test_whole_numbers_may_be_written_as_floats_are(load):
+    changes = [("MAX_EPOCH: 100", "MAX_EPOCH: 1e2"), ("BATCH_SIZE: 64", "BATCH_SIZE: 64.0")]
+    config = load(*changes, ("CROP: (224, 224)", "CROP: (2.24e2, 224)"))
+    assert (config.solver.epochs, config.solver.batch_size, config.augment.crop_hw) == (100, 64, (224, 224))
+
+
 def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
     assert load(overrides=["SOLVER.OPTIMIZER.LR=2e-3"]).solver.lr == 2e-3
     assert load(overrides=["solver.lr=3e-3"]).solver.lr == 3e-3
@@ -329,6 +335,7 @@ def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
         ("GRAYSCALE: False", "GRAYSCALE: maybe", "DATASET.GRAYSCALE: expected True or False, found 'maybe'"),
         ("SIZE: (256, 256)", "SIZE: (256, 256, 3)", "INPUT.SIZE: expected (height, width) such as (256, 256)"),
         ("CROP: (224, 224)", "CROP: (512, 512)", "INPUT.CROP: (512, 512) is larger than INPUT.SIZE (256, 256)"),
+        ("MAX_EPOCH: 100", "MAX_EPOCH: 1.5", "MAX_EPOCH: expected a whole number of at least 1, found 1.5"),
         ("BATCH_SIZE: 64", "BATCH_SIZE: 1", "SOLVER.BATCH_SIZE: expected a whole number of at least 2, found 1"),
         ("DATE:", "BATCH_SIZE: 8\nDATE:", "BATCH_SIZE: 8, but SOLVER.BATCH_SIZE is 64; keep one of them"),
         ("# NAME", "NAME", "the key 'NAME' is there twice; keep one of them"),
