@@ -14,7 +14,7 @@ from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
 from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_core.convention import StatedConvention
-from seg_core.errors import ConfigError, SegError
+from seg_core.errors import SegError
 
 if TYPE_CHECKING:
     from seg_bench.accuracy import At
@@ -95,16 +95,13 @@ def bench_command(
     """
     from seg_bench.frame import load_frame
     from seg_bench.latency import BenchPlan, measure_latency
+    from seg_bench.opening import check_stated
     from seg_bench.report import open_console, print_latency
     from seg_bench.worker import ArtifactSession
-    from seg_core.runners import CHECKPOINT, target_of
 
     if out is not None:
         check_destination(out)
-    if not convention.is_empty and CHECKPOINT not in map(target_of, artifacts):
-        raise ConfigError(
-            "--mean, --std, --color, --labels and --size: are stated of checkpoints, and none is given; leave them out"
-        )
+    check_stated(artifacts, convention)
     console = open_console(to_stderr=as_json)
     plan = BenchPlan(threads, rounds, frames, warmup, budget_s)
     image_bgr, image_name = load_frame(images)

@@ -20,6 +20,7 @@ from seg_bench.bootstrap import intervals_95
 from seg_bench.camera_path import CameraPath
 from seg_bench.environment import read_environment
 from seg_bench.opening import open_predictor
+from seg_core.convention import foreign_provenance
 from seg_core.errors import SegError
 from seg_core.geometry import Roi
 from seg_core.labels import LabelSet
@@ -80,8 +81,9 @@ class VideoRow:
         return scores | ({"miou": self.confusion(chosen).mean_iou()} if self.confusions else {})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the scores as JSON types; "accuracy" only where there is a truth."""
+        """Return the scores as JSON types; "accuracy" where there is a truth, "provenance" of a foreign checkpoint."""
         accuracy = {"accuracy": self.confusion().to_json(self.manifest.labels.names)} if self.confusions else {}
+        foreign = foreign_provenance(self.manifest.provenance)
         return {
             "model": self.model,
             "sha256": self.sha256,
@@ -92,6 +94,7 @@ class VideoRow:
             **self.consistency().to_json(),
             **accuracy,
             "total_p50_ms": float(np.median(self.run_ms)),
+            **({"provenance": foreign} if foreign is not None else {}),
         }
 
 
@@ -128,13 +131,19 @@ class TruthWatch:
             yield clip
 
 
-def measure(models: Sequence[Path], clips: Iterable[Clip], threads: int | None = None) -> list[VideoRow]:
+def measure(
+    models: Sequence[Path],
+    clips: Iterable[Clip],
+    threads: int | None = None,
+    manifests: Sequence[Manifest] | None = None,
+) -> list[VideoRow]:
     """Run every model over every clip; raises SegError when one cannot be opened or the classes differ.
 
     Label maps are compared at the size of the frames, through the pipeline an application runs. A model with a prior
-    gives two rows, the one with its memory first.
+    gives two rows, the one with its memory first. `manifests` are those of the models, read where they are not given.
     """
-    opened = [(path, *open_predictor(path, threads)) for path in models]
+    known: Sequence[Manifest | None] = manifests or [None] * len(models)
+    opened = [(path, *open_predictor(path, threads, manifest)) for path, manifest in zip(models, known, strict=True)]
     names = {manifest.labels.names for _, _, manifest in opened}
     if len(names) > 1:
         raise SegError("models: their classes differ, so their scores cannot be compared")

@@ -1,4 +1,4 @@
-"""`seg-predict`, `seg-eval` and `seg-bench` on a published checkpoint: nothing is assumed in silence."""
+"""What runs models, on a published checkpoint: nothing is assumed in silence."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from seg_bench.cli import bench_command, eval_command
+from seg_bench.video import video_command
 from seg_core.cli.predict import predict_command
 from seg_core.images import load_mask
 from seg_core.models.checkpoint import load_checkpoint, save_checkpoint
@@ -29,7 +30,7 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=["predict", "eval", "bench"])
+@pytest.fixture(params=["predict", "eval", "bench", "video"])
 def use(request, data, tmp_path):
     """Run one of the commands on a model with --json: (result, the provenance that its JSON states or None)."""
 
@@ -39,6 +40,7 @@ def use(request, data, tmp_path):
             "predict": (predict_command, (model, picture, "--out", tmp_path / "out.png")),
             "eval": (eval_command, (model, "--data", data)),
             "bench": (bench_command, (model, "--images", picture, "--rounds", 1, "--frames", 1, "--warmup", 0)),
+            "video": (video_command, (model, "--data", data, "--clips", 1, "--frames", 2)),
         }[request.param]
         if request.param == "eval":
             options = ["--model-labels" if option == "--labels" else option for option in options]
@@ -46,7 +48,12 @@ def use(request, data, tmp_path):
         if result.exit_code != 0:
             return result, None
         answer = json.loads(result.stdout)
-        record = {"predict": lambda: answer[0], "eval": lambda: answer, "bench": lambda: answer["rows"][0]}
+        record = {
+            "predict": lambda: answer[0],
+            "eval": lambda: answer,
+            "bench": lambda: answer["rows"][0],
+            "video": lambda: answer["filmed"]["rows"][0],
+        }
         return result, record[request.param]().get("provenance")
 
     run.command = request.param
