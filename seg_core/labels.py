@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import colorsys
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from seg_core.errors import SpecError
+from seg_core.errors import ConfigError, SpecError
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class LabelSet:
     def num_classes(self) -> int:
         """Number of classes, `ignore_index` not counted."""
         return len(self.names)
+
+
+def find_classes(names: Sequence[str], labels: LabelSet, where: str = "classes") -> tuple[int, ...]:
+    """Return the indices of `names`; raises ConfigError that says `where` an unknown one stands, and the nearest."""
+    for name in names:
+        if name not in labels.names:
+            near = difflib.get_close_matches(name, labels.names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"classes: {', '.join(labels.names)}"
+            raise ConfigError(f"{where}: unknown class {name!r}; {hint}")
+    return tuple(labels.names.index(name) for name in names)
 
 
 def make_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:

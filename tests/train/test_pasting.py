@@ -124,8 +124,8 @@ def test_the_same_position_shows_the_same_whoever_makes_it(data):
 @pytest.mark.parametrize(
     ("name", "error", "said"),
     [
-        ("hatt", ConfigError, r"^augment\.paste_classes: no class 'hatt'; did you mean 'hat'\?$"),
-        ("xyz", ConfigError, r"^augment\.paste_classes: no class 'xyz'; classes: background, hat, left_ear"),
+        ("hatt", ConfigError, r"^augment\.paste_classes: unknown class 'hatt'; did you mean 'hat'\?$"),
+        ("xyz", ConfigError, r"^augment\.paste_classes: unknown class 'xyz'; classes: background, hat, left_ear"),
         ("never", ImageError, r"^augment\.paste_classes: no training picture shows never; leave it out$"),
     ],
 )

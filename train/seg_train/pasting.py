@@ -7,15 +7,14 @@ found to make no difference (section 4.2).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from seg_core.config.schema import AugmentSection
-from seg_core.errors import ConfigError, ImageError
-from seg_core.labels import LabelSet
+from seg_core.errors import ImageError
+from seg_core.labels import find_classes
 from seg_train.pair_source import PairSource
 from seg_train.repeats import find_presence
 
@@ -45,19 +44,10 @@ def build_paster(options: AugmentSection, source: PairSource) -> Paster | None:
     """
     if options.paste == 0:
         return None
-    labels = source.reading.labels
-    classes = [_index_of(name, labels) for name in options.paste_classes]
+    classes = find_classes(options.paste_classes, source.reading.labels, "augment.paste_classes")
     presence = find_presence(source)
     donors = [np.flatnonzero(presence[:, index]) for index in classes]
     for name, found in zip(options.paste_classes, donors, strict=True):
         if len(found) == 0:
             raise ImageError(f"augment.paste_classes: no training picture shows {name}; leave it out")
     return Paster(options.paste, classes, donors)
-
-
-def _index_of(name: str, labels: LabelSet) -> int:
-    if name not in labels.names:
-        near = difflib.get_close_matches(name, labels.names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"classes: {', '.join(labels.names)}"
-        raise ConfigError(f"augment.paste_classes: no class {name!r}; {hint}")
-    return labels.names.index(name)

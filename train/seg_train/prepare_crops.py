@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,16 +30,6 @@ class CropReport:
     cropped: int = 0
     without: list[Path] = field(default_factory=list)
     problems: list[SampleProblem] = field(default_factory=list)
-
-
-def find_classes(names: Sequence[str], labels: LabelSet) -> tuple[int, ...]:
-    """Return the indices of the classes in `names`; raises ConfigError that names an unknown one and the nearest."""
-    for name in names:
-        if name not in labels.names:
-            near = difflib.get_close_matches(name, labels.names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"classes: {', '.join(labels.names)}"
-            raise ConfigError(f"classes: unknown class {name!r}; {hint}")
-    return tuple(labels.names.index(name) for name in names)
 
 
 def bounding_box(mask: UInt8, classes: Sequence[int], margin: float, square: bool = False) -> Roi | None:

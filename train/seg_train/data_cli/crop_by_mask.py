@@ -59,8 +59,9 @@ def crop_by_mask_command(
 
     Pictures without any of the classes are left out and counted.
     """
+    from seg_core.labels import find_classes
     from seg_core.sample_layouts import find_samples
-    from seg_train.prepare_crops import crop_by_mask, find_classes
+    from seg_train.prepare_crops import crop_by_mask
 
     listing = find_samples(source, layout, split)  # type: ignore[arg-type]  # click has checked the choice
     known = find_labels(labels, listing.layout)
