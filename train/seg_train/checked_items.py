@@ -107,7 +107,8 @@ class CollateInPlace:
 
 def _shared_like(tensors: Sequence[Tensor]) -> Tensor:
     empty = torch.empty((len(tensors), *tensors[0].shape), dtype=tensors[0].dtype)
-    return empty.share_memory_()  # type: ignore[no-untyped-call, no-any-return]
+    empty.untyped_storage().share_memory_()
+    return empty
 
 
 def _fits(batch: Tensor, tensors: Sequence[Tensor]) -> bool:

@@ -300,7 +300,7 @@ class Trainer:
         """Say where the first weights come from, once, what is assumed of teachers, and what scores do not tell."""
         notes = self._distiller.notes if self._distiller is not None else ()
         if self.stepper.compiles:
-            notes = (*notes, "solver.compile: the first steps take up to a minute, less where torch has kept the code")
+            notes = (*notes, "solver.compile: the first steps take about a minute, less where torch has kept the code")
         if overlap := describe_overlap(self.train_set, self.val_set):
             notes = (*notes, overlap)
         if self.warm_start is not None and self.state.step == 0:
