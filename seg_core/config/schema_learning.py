@@ -55,6 +55,13 @@ class SolverSection(Section):
     lr / 25 if it is 0) and has no use for `warmup_steps`. `compile` "cuda_graphs" records the compiled
     step once and replays it; on a CPU it is the same as "off". `deterministic` makes a resumed run equal an
     unbroken one to the bit, at some cost.
+
+    `exchange` is the format in which several processes send and sum their gradients, once a step; one process sends
+    none. "bf16" halves what is sent, as PyTorch's `bf16_compress_hook` does under DistributedDataParallel. Under
+    `precision` bf16 it costs little: a product of bf16 numbers has gradients that are bf16 numbers and get widened to
+    float32 afterwards, so that of convolutions' weights only the sum over processes is rounded anew. BatchNorm's
+    gradients do lose digits, and so do all of them where `accumulate` adds them up in float32 or `precision` is
+    another. BatchNorm's statistics and everything else are exchanged as they are.
     """
 
     steps: int = Field(default=8000, ge=1)
@@ -76,6 +83,7 @@ class SolverSection(Section):
     ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     compile: Literal["off", "default", "cuda_graphs"] = "off"
+    exchange: Literal["fp32", "bf16"] = "fp32"
     sync_bn: bool = False
     deterministic: bool = False
     on_nan: Literal["error", "skip"] = "error"

@@ -55,13 +55,32 @@ def copied(place):
     return network.state_dict()
 
 
-def trained(root):
+def draw_gradients(rank):
+    """Return what a process has to exchange: a convolution's gradient and BatchNorm's."""
+    generator = torch.Generator().manual_seed(rank)
+    kernel = torch.randn(8, 4, 3, 3, generator=generator).to(memory_format=torch.channels_last)
+    return [kernel, torch.randn(8, generator=generator)]
+
+
+def exchanged(place, dtype=None):
+    gradients = draw_gradients(place.rank)
+    place.average(gradients, dtype=dtype)
+    return gradients
+
+
+def trained(place, root, **changes):
+    """Return the weights and the averages that a run ends with."""
+    trainer = Trainer(small_runs.config_of(root, **changes), workers=place)
+    trainer.run()
+    return {"weights": trainer.state.model.state_dict(), "average": trainer.state.average.state_dict()}
+
+
+def answer(root):
     with workers("cpu") as place:
-        trainer = Trainer(small_runs.config_of(root), workers=place)
-        trainer.run()
         answers = {
-            "weights": trainer.state.model.state_dict(),
-            "average": trainer.state.average.state_dict(),
+            **trained(place, root),
+            "bf16": trained(place, root, output=str(root / "bf16"), solver={"exchange": "bf16"}),
+            "exchanged": {dtype: exchanged(place, dtype) for dtype in (None, torch.float32, torch.bfloat16)},
             "step": one_step(place),
             "accumulated": one_step(place, accumulate=2),
             "left_out": left_out(place),
@@ -74,4 +93,4 @@ def trained(root):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     small_runs.register()
-    trained(Path(sys.argv[1]))
+    answer(Path(sys.argv[1]))

@@ -57,6 +57,8 @@ def test_a_key_given_twice_names_its_line(tmp_path):
         (MINIMAL, ("solver.steps=many",), "solver.steps: "),
         (MINIMAL, ("solver.steps=0",), "solver.steps: "),
         (MINIMAL, ("solver.precision=fp8",), "solver.precision: "),
+        (MINIMAL, ("solver.exchange=bf17",), "solver.exchange: Input should be 'fp32' or 'bf16'; found 'bf17'"),
+        (MINIMAL, ("solver.exchang=bf16",), "solver.exchang: unknown key; did you mean 'exchange'?"),
         (MINIMAL, ("solver",), "expected KEY=VALUE"),
         (MINIMAL, ("solver.=1",), "expected KEY=VALUE"),
         (MINIMAL, ("solver.lr=[",), "the value is not valid YAML"),

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+import torch.distributed as dist
+from test_stepper import TWO_CPUS, build, draw_batch, options, split
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seg_core.models import build_model
@@ -34,6 +36,12 @@ class Counted(TorchDispatchMode):
         ):
             self.names.append(function.overloadpacket._qualified_op_name)
         return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture(autouse=True)
+def _gloo(monkeypatch):
+    """There is no group here: what would be asked of it is answered as gloo would."""
+    monkeypatch.setattr("seg_train.parallel.dist.get_backend", lambda: "gloo")
 
 
 @pytest.fixture
@@ -78,3 +86,61 @@ def test_gradients_of_a_channels_last_network_are_sent_without_being_transposed(
     with Counted() as counted:
         the_other_has_three_times_as_much.average([weight.grad for weight in weights], weights)
     assert counted.names == ["aten::cat", "aten::_foreach_copy_"]
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("nccl", "AVG"), ("gloo", "SUM")])
+def test_nccl_takes_the_mean_itself_and_gloo_sums(monkeypatch, backend, expected):
+    asked = []
+
+    def all_reduce(flat, op=dist.ReduceOp.SUM):
+        asked.append(op)
+        flat.mul_(4 if op == dist.ReduceOp.SUM else 2)
+
+    monkeypatch.setattr("seg_train.parallel.dist.get_backend", lambda: backend)
+    monkeypatch.setattr("seg_train.parallel.dist.all_reduce", all_reduce)
+    tensor = torch.tensor([1.0, 3.0])
+    TWO_CPUS.average([tensor])
+    assert asked == [getattr(dist.ReduceOp, expected)]
+    assert torch.equal(tensor, torch.tensor([2.0, 6.0]))
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels_last", "gaps"])
+def test_what_is_sent_as_bf16_comes_back_as_float32_where_it_was(monkeypatch, layout):
+    sent = []
+    monkeypatch.setattr("seg_train.parallel.dist.all_reduce", lambda flat: sent.append(flat.dtype))
+    drawn = torch.randn(4, 3, 2, 2)
+    tensor = lying(drawn, layout)
+    TWO_CPUS.average([tensor], [lying(drawn, "channels_last")], torch.bfloat16)
+    assert sent == [torch.bfloat16]
+    assert tensor.dtype == torch.float32
+    assert torch.equal(tensor, drawn.bfloat16().float() / 2)
+
+
+@pytest.mark.parametrize("exchange", ["fp32", "bf16"])
+def test_the_option_says_how_gradients_are_sent_and_means_nothing_to_one_process(monkeypatch, exchange):
+    sent = []
+    monkeypatch.setattr("seg_train.parallel.dist.all_reduce", lambda flat: sent.append(flat.dtype))
+    build(options(exchange=exchange), TWO_CPUS).step(iter([draw_batch(0)]))
+    assert sent == [{"fp32": torch.float32, "bf16": torch.bfloat16}[exchange]]
+    alone, plain = (build(options(**changes)) for changes in ({"exchange": exchange}, {}))
+    for stepper in (alone, plain):
+        stepper.step(iter([draw_batch(0)]))
+    assert len(sent) == 1
+    for found, expected in zip(alone.state.model.parameters(), plain.state.model.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_gradients_of_convolutions_are_bf16_numbers_under_bf16_unless_they_are_accumulated(accumulate):
+    """What the option's documentation says it costs."""
+    stepper = build(options(precision="bf16", accumulate=accumulate))
+    stepper._gradients(list(split(draw_batch(0, 2 * accumulate), 2)))
+    exact = {
+        kind: [
+            torch.equal(module.weight.grad, module.weight.grad.bfloat16().float())
+            for module in stepper.state.model.modules()
+            if isinstance(module, kind)
+        ]
+        for kind in (torch.nn.Conv2d, torch.nn.BatchNorm2d)
+    }
+    assert exact == {torch.nn.Conv2d: [accumulate == 1] * 4, torch.nn.BatchNorm2d: [False] * 3}

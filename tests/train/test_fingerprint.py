@@ -1,5 +1,6 @@
 """A run goes on with the pictures it began with, or says that they are others."""
 
+import hashlib
 import json
 import shutil
 
@@ -16,7 +17,7 @@ from seg_core.models.weights_file import read_weights_file, write_weights_file
 from seg_core.samples import SamplePair
 from seg_train.cli import train_command
 from seg_train.engine import Trainer
-from seg_train.fingerprint import describe_images
+from seg_train.fingerprint import describe_images, hash_config
 
 pytestmark = pytest.mark.usefixtures("small_network")
 
@@ -98,6 +99,26 @@ def test_a_state_from_before_pictures_were_recorded_goes_on(root):
     write_weights_file(path, state)
     remove(root, "train", 1)
     assert Trainer(small_runs.config_of(root, **CHANGES)).state.step == 12
+
+
+def test_a_state_from_before_the_exchange_had_a_format_goes_on(root):
+    path = root / "run" / "resume.pth"
+    state = read_weights_file(path)
+    tree = json.loads(small_runs.config_of(root, **CHANGES).model_dump_json())
+    for key in ("output", "device", "log_every", "save_every", "tensorboard"):
+        del tree[key]
+    for section, keys in (("data", ("workers", "cache", "train", "val")), ("solver", ("compile", "exchange"))):
+        for key in keys:
+            del tree[section][key]
+    then = json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
+    write_weights_file(path, state | {"fingerprint": hashlib.sha256(then.encode()).hexdigest()})
+    assert Trainer(small_runs.config_of(root, **CHANGES)).state.step == 12
+
+
+def test_the_format_of_the_exchange_counts_where_there_is_one(tmp_path):
+    plain, short = (small_runs.config_of(tmp_path, solver={"exchange": exchange}) for exchange in ("fp32", "bf16"))
+    assert hash_config(plain) == hash_config(short)
+    assert hash_config(plain, 2) != hash_config(short, 2)
 
 
 class Pictures(torch.utils.data.Dataset):

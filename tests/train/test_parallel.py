@@ -67,6 +67,37 @@ def test_both_processes_end_with_the_same_weights_averages_and_statistics(answer
     assert answers[0]["weights"]["body.1.running_mean"].any()
 
 
+def test_both_end_with_the_same_weights_when_gradients_are_exchanged_as_bf16(answers):
+    for part in ("weights", "average"):
+        first, second = (answer["bf16"][part] for answer in answers)
+        assert all(torch.equal(first[name], second[name]) for name in first), part
+    weights, plain = answers[0]["bf16"]["weights"], answers[0]["weights"]
+    assert not torch.equal(weights["scores.weight"], plain["scores.weight"])
+    torch.testing.assert_close(weights["scores.weight"], plain["scores.weight"], rtol=0.05, atol=1e-3)
+    statistics = weights["body.1.running_mean"]  # exchanged as they are
+    assert not torch.equal(statistics, statistics.bfloat16().float())
+
+
+def test_gradients_sent_as_bf16_have_the_mean_of_bf16_numbers(answers):
+    drawn = [parallel_probe.draw_gradients(rank) for rank in (0, 1)]
+    for answer in answers:
+        found, exact = answer["exchanged"][torch.bfloat16], answer["exchanged"][torch.float32]
+        for mean, unrounded, mine, theirs in zip(found, exact, *drawn, strict=True):
+            assert mean.dtype == torch.float32
+            # Summed once, and rounded to 8 binary digits.
+            torch.testing.assert_close(mean, (mine.bfloat16().float() + theirs.bfloat16()) / 2, rtol=2**-8, atol=0)
+            assert torch.equal(mean, mean.bfloat16().float())
+            assert not torch.equal(mean, unrounded)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float32])
+def test_gradients_sent_as_float32_have_the_mean_to_the_bit(answers, dtype):
+    expected = [(mine + theirs) / 2 for mine, theirs in zip(*map(parallel_probe.draw_gradients, (0, 1)), strict=True)]
+    for answer in answers:
+        found = answer["exchanged"][dtype]
+        assert all(torch.equal(mean, value) for mean, value in zip(found, expected, strict=True))
+
+
 def test_what_is_saved_is_what_both_have(root, answers):
     saved = load_checkpoint(root / "run" / "last.pth").state_dict
     for name, value in saved.items():

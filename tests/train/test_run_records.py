@@ -111,3 +111,14 @@ def test_two_runs_are_not_written_over_each_other(root, tmp_path):
     assert result.exit_code == 1
     assert "a.json would be written twice" in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_file_and_table_call_a_run_alike(root, tmp_path, monkeypatch):
+    (tmp_path / "published").symlink_to(root / "other")
+    result = invoke(tmp_path / "published", "--out", tmp_path / "results")
+    assert result.exit_code == 0
+    assert "published" in result.stderr + result.stdout
+    assert json.loads((tmp_path / "results" / "published.json").read_text())["run"] == "published"
+    monkeypatch.chdir(root / "a")
+    assert invoke(".", "--out", tmp_path / "results").exit_code == 0
+    assert (tmp_path / "results" / "a.json").is_file()

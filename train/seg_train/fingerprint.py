@@ -63,8 +63,10 @@ def take_fingerprint(config: TrainConfig, train_set: object, val_set: object, wo
 def hash_config(config: TrainConfig, world_size: int = 1) -> str:
     """Return a hash of all that shapes the weights, without paths and intervals.
 
-    Of how many processes there are the size of a step depends.
+    Of how many processes there are the size of a step depends. The format of their exchange counts where it changes
+    something: states from before it could be chosen go on.
     """
+    unchanged = world_size == 1 or config.solver.exchange == "fp32"
     kept = config.model_dump_json(
         exclude={
             "output": True,
@@ -73,7 +75,7 @@ def hash_config(config: TrainConfig, world_size: int = 1) -> str:
             "save_every": True,
             "tensorboard": True,
             "data": {"workers", "cache", "train", "val"},
-            "solver": {"compile"},
+            "solver": {"compile", "exchange"} if unchanged else {"compile"},
         }
     )
     processes = f" {world_size} processes" if world_size > 1 else ""

@@ -38,6 +38,11 @@ class RunRecord:
         return max(self.evaluations, key=lambda row: row["miou"] if row["miou"] is not None else -1.0)
 
     @property
+    def name(self) -> str:
+        """Return what people call it: its directory's name as given, or where that is "." or "..", its real one."""
+        return self.directory.resolve().name if self.directory.name in ("", "..") else self.directory.name
+
+    @property
     def seed(self) -> int:
         """Return the seed it was begun with."""
         return int(self.provenance["config"]["solver"]["seed"])
@@ -63,7 +68,7 @@ class RunRecord:
         return {
             "format": "segproof.training_run",
             "version": 2,
-            "run": self.directory.name,
+            "run": self.name,
             "seed": self.seed,
             **self.provenance,
             "best": self.best,
@@ -86,7 +91,7 @@ class Recipe:
         """Return seeds, mean and range of the best mIoU as JSON types."""
         mious = self.mious()
         return {
-            "runs": [run.directory.name for run in self.runs],
+            "runs": [run.name for run in self.runs],
             "model": self.runs[0].provenance["config"]["model"]["name"],
             "seeds": [run.seed for run in self.runs],
             "steps": self.runs[0].last_step,

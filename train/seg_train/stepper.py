@@ -142,7 +142,11 @@ class Stepper:
                 share = value.detach() / len(batches)
                 summed[name] = summed[name] + share if name in summed else share
         moved = [(p.grad, p) for p in self._parameters if p.grad is not None]
-        self._workers.average([gradient for gradient, _ in moved], like=[weight for _, weight in moved])
+        self._workers.average(
+            [gradient for gradient, _ in moved],
+            like=[weight for _, weight in moved],
+            dtype=_DTYPES[options.exchange],
+        )
         return summed
 
     def _clip(self, losses: Losses) -> None:

@@ -47,7 +47,7 @@ def _write(folder: Path, runs: list[RunRecord]) -> None:
     from seg_core.atomic import replacing
     from seg_core.errors import SegError
 
-    names = [run.directory.resolve().name for run in runs]
+    names = [run.name for run in runs]
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise SegError(f"{folder}: {twins[0]}.json would be written twice; give the runs directories of other names")
