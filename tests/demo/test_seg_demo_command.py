@@ -29,7 +29,11 @@ def model(tmp_path):
 @contextmanager
 def running(model, web, *options):
     """Run the command; yields the first line, the port and a function that ends it and returns what came after."""
-    code = "from seg_demo.cli import demo_command; demo_command()"
+    # A background shell starts children with the signal ignored, and what is run from there would not end by it.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from seg_demo.cli import demo_command; demo_command()"
+    )
     command = [sys.executable, "-u", "-c", code, str(model), "--web", str(web), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
 
