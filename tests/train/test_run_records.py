@@ -63,6 +63,16 @@ def test_seeds_of_a_recipe_are_told_together(root):
     assert told["steps"] == 6
 
 
+def test_how_steps_are_compiled_is_no_part_of_a_recipe(root):
+    record = read_run(root / "a")
+    solver = record.provenance["config"]["solver"]
+    before = {key: value for key, value in solver.items() if key != "compile_options"}  # when there was no such key
+    for other in ({"compile": "cuda_graphs", "compile_options": {"combo_kernels": True}}, before):
+        changed = {"solver": other if other is before else solver | other}
+        provenance = record.provenance | {"config": record.provenance["config"] | changed}
+        assert replace(record, provenance=provenance).recipe() == record.recipe()
+
+
 def test_what_is_done_to_the_data_is_part_of_a_recipe(root, tmp_path):
     config = small_runs.config_of(root, solver={"steps": 6}, eval_every=2, log_every=1, data={"repeat_rare": 0.9})
     Trainer(config.model_copy(update={"output": tmp_path / "repeated"})).run()

@@ -15,6 +15,7 @@ from seg_train.history import History
 
 #: Keys of a configuration that do not shape what a run reaches.
 _NO_RECIPE = ("log_every", "save_every", "tensorboard")
+_NO_RECIPE_OF_SOLVER = ("seed", "compile", "compile_options")
 
 #: Rows of logged steps that a record keeps at most.
 SHOWN_STEPS = 25
@@ -55,7 +56,7 @@ class RunRecord:
     def recipe(self) -> str:
         """Return its configuration without the seed and what shapes no weights, as text that equal recipes share."""
         config = {key: value for key, value in self.provenance["config"].items() if key not in _NO_RECIPE}
-        solver = {key: value for key, value in config["solver"].items() if key != "seed"}
+        solver = {key: value for key, value in config["solver"].items() if key not in _NO_RECIPE_OF_SOLVER}
         return json.dumps({**config, "solver": solver, "steps": self.last_step}, sort_keys=True)
 
     def step_ms(self) -> float | None:
