@@ -53,7 +53,8 @@ class SolverSection(Section):
     of the optimiser follows `accumulate` batches. Rates of the encoder, decoder and heads are `lr` times their
     factor. `warmup_lr` is where the linear warm-up begins; `one_cycle` rises from there over 30 % of the run (from
     lr / 25 if it is 0) and has no use for `warmup_steps`. `compile` "cuda_graphs" records the compiled
-    step once and replays it; on a CPU it is the same as "off". `deterministic` makes a resumed run equal an
+    step once and replays it; on a CPU it is the same as "off". `compile_options` go to `torch.compile` as its
+    `options`, by the names that `torch._inductor.list_options()` gives. `deterministic` makes a resumed run equal an
     unbroken one to the bit, at some cost.
 
     `exchange` is the format in which several processes send and sum their gradients, once a step; one process sends
@@ -83,6 +84,7 @@ class SolverSection(Section):
     ema_decay: float = Field(default=0.999, ge=0.0, lt=1.0)
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     compile: Literal["off", "default", "cuda_graphs"] = "off"
+    compile_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
     exchange: Literal["fp32", "bf16"] = "fp32"
     sync_bn: bool = False
     deterministic: bool = False

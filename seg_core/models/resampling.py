@@ -11,6 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Rows of matrices that begin at multiples of this are read by a GPU's tensor cores at full width.
+ALIGNED_BYTES = 16
+
 
 def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:
     """Return the (size_out, size_in) matrix of bilinear resizing with align_corners=False along one axis.
@@ -32,15 +35,24 @@ def enlarge(features: Tensor, size_hw: tuple[int, int], stride: int = 1) -> Tens
     """
     height, width = features.shape[-2:]
     rows, columns = (grid_positions(size, stride) for size in size_hw)
+    if width != size_hw[1]:
+        features = F.pad(features, (0, missing_columns(width, features.dtype)))
     if height != size_hw[0]:
         features = torch.matmul(interpolation_matrix(height, size_hw[0], features)[rows], features)
     elif stride > 1:
         features = features[..., rows, :]
     if width != size_hw[1]:
-        features = torch.matmul(features, interpolation_matrix(width, size_hw[1], features)[columns].t())
+        across = interpolation_matrix(width, size_hw[1], features)[columns]
+        features = torch.matmul(features, F.pad(across, (0, features.shape[-1] - width)).t())
     elif stride > 1:
         features = features[..., columns]
     return features
+
+
+def missing_columns(width: int, dtype: torch.dtype) -> int:
+    """Return how many columns of zeros make rows of `width` a multiple of `ALIGNED_BYTES`, 0 if more than half were."""
+    missing = -width % max(ALIGNED_BYTES // dtype.itemsize, 1)
+    return missing if missing < width else 0
 
 
 def grid_positions(size: int, stride: int) -> slice:

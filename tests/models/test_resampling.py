@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from seg_core.models import build_model
-from seg_core.models.resampling import enlarge, grid_positions, resize_bilinear
+from seg_core.models.resampling import enlarge, grid_positions, missing_columns, resize_bilinear
 from seg_core.spec import ModelSpec
 
 
@@ -69,3 +69,31 @@ def test_a_stride_makes_every_stride_th_row_and_column_of_the_enlarged_map(size_
     expected = enlarge(features, (64, 48))[:, :, rows, columns]
     assert expected.numel() > 0
     torch.testing.assert_close(enlarge(features, (64, 48), stride), expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "dtype", "expected"),
+    [
+        (28, torch.bfloat16, 4),
+        (28, torch.float32, 0),
+        (45, torch.bfloat16, 3),
+        (32, torch.bfloat16, 0),
+        (7, torch.bfloat16, 1),
+        (4, torch.bfloat16, 0),  # as many zeros as columns would cost more than they bring
+        (1, torch.float32, 0),
+    ],
+)
+def test_rows_are_filled_up_to_16_bytes_where_that_takes_few_columns(width, dtype, expected):
+    assert missing_columns(width, dtype) == expected
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_columns_of_zeros_leave_half_precision_as_it_was(stride):
+    features = torch.randn(2, 3, 28, 28, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    got = enlarge(features, (224, 224), stride)
+    exact = enlarge(features.double(), (224, 224), stride)
+    assert got.shape == exact.shape
+    assert (got - exact).abs().max() < 2**-7 * exact.abs().max()
+    (gradient,) = torch.autograd.grad(got.square().sum(), features)
+    (wanted,) = torch.autograd.grad(exact.square().sum(), features)
+    assert (gradient - wanted).abs().max() < 2**-6 * wanted.abs().max()

@@ -44,6 +44,13 @@ def test_off_is_a_word_where_a_word_is_wanted(tmp_path):
     assert load_train_config(write(tmp_path, MINIMAL), ("solver.compile=off",)).solver.compile == "off"
 
 
+def test_options_of_the_compiler_are_given_one_by_one(tmp_path):
+    text = MINIMAL + "solver: {compile_options: {combo_kernels: true}}\n"
+    config = load_train_config(write(tmp_path, text), ("solver.compile_options.unroll_reductions_threshold=8",))
+    assert config.solver.compile_options == {"combo_kernels": True, "unroll_reductions_threshold": 8}
+    assert config.solver.compile_options["combo_kernels"] is True
+
+
 def test_a_key_given_twice_names_its_line(tmp_path):
     with pytest.raises(ConfigError, match=r"run\.yaml: not valid YAML \(line 6: the key 'lr' is there twice; keep one"):
         load_train_config(write(tmp_path, MINIMAL + "solver:\n  lr: 1\n  lr: 2\n"))

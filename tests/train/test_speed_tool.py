@@ -33,6 +33,7 @@ def test_variants_are_measured_and_written(config, tmp_path):
     assert (answer["model"], answer["size_hw"], answer["batch_size"], answer["world_size"]) == (
         small_runs.NETWORK, [32, 48], 2, 1,
     )  # fmt: skip
+    assert answer["exchange"] == "fp32"
     assert [speed["name"] for speed in answer["speeds"]] == ["eager fp32", "eager bf16"]
     for speed in answer["speeds"]:
         assert len(speed["rounds_ms"]) == 2

@@ -67,6 +67,7 @@ def hash_config(config: TrainConfig, world_size: int = 1) -> str:
     something: states from before it could be chosen go on.
     """
     unchanged = world_size == 1 or config.solver.exchange == "fp32"
+    compiling = {"compile", "compile_options"}
     kept = config.model_dump_json(
         exclude={
             "output": True,
@@ -75,7 +76,7 @@ def hash_config(config: TrainConfig, world_size: int = 1) -> str:
             "save_every": True,
             "tensorboard": True,
             "data": {"workers", "cache", "train", "val"},
-            "solver": {"compile", "exchange"} if unchanged else {"compile"},
+            "solver": compiling | {"exchange"} if unchanged else compiling,
         }
     )
     processes = f" {world_size} processes" if world_size > 1 else ""

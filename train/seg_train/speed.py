@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -23,11 +24,16 @@ from seg_train.parallel import Workers
 from seg_train.stepper import Stepper, set_determinism
 
 #: Variants by name, as changes to the solver; the first is what the others are compared with.
-VARIANTS: dict[str, dict[str, str]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "eager fp32": {"precision": "fp32", "compile": "off"},
     "eager bf16": {"precision": "bf16", "compile": "off"},
     "compiled bf16": {"precision": "bf16", "compile": "default"},
     "compiled bf16, CUDA graphs": {"precision": "bf16", "compile": "cuda_graphs"},
+    "compiled bf16, CUDA graphs, combined kernels": {
+        "precision": "bf16",
+        "compile": "cuda_graphs",
+        "compile_options": {"combo_kernels": True},
+    },
 }
 
 #: Batches that a loader gives before it is measured: its processes start and fill their queues, which no long run sees.

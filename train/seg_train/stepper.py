@@ -13,6 +13,7 @@ from seg_core.config.schema import SolverSection
 from seg_core.errors import ConfigError, SegError
 from seg_train.average import MovingAverage
 from seg_train.checked_items import Batch
+from seg_train.compiling import choose_options, compile_graph
 from seg_train.graph import TrainingGraph
 from seg_train.parallel import Workers
 from seg_train.recording import STEPS_BEFORE, Losses, Recording, lerp_average
@@ -58,7 +59,7 @@ class Stepper:
         self._records = self.compiles and options.compile == "cuda_graphs"
         self._check_options()
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
-        self._module = self._wrap(graph)
+        self._module = compile_graph(graph, options) if self.compiles else graph
         self._recording = Recording(state, self._on_device) if self._records else None
         # A first step that is left out, or that fp16 overflows in, leaves the optimiser unmoved: torch warns of that.
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
@@ -179,6 +180,8 @@ class Stepper:
 
     def _check_options(self) -> None:
         options, cuda = self.options, self.device.type == "cuda"
+        if options.compile_options:  # also where nothing gets compiled: a run is often tried on a CPU first
+            choose_options(options)
         if self._records and options.precision == "fp16":
             raise ConfigError(
                 "solver.precision: fp16 adapts its scale after every step, which cannot be recorded; use bf16"
@@ -195,10 +198,3 @@ class Stepper:
                 raise ConfigError("solver.sync_bn: its exchange cannot be compiled; set solver.compile=off")
             if not cuda:
                 raise ConfigError("solver.sync_bn: BatchNorm is synchronised on GPUs alone; set it to false on CPUs")
-
-    def _wrap(self, graph: TrainingGraph) -> nn.Module:
-        if not self.compiles:
-            return graph
-        # Products in float32 are few here, and exact where somebody asked for float32: no advice to round them.
-        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores for float32")
-        return torch.compile(graph, dynamic=False)  # type: ignore[return-value]

@@ -110,6 +110,7 @@ def _result(config: TrainConfig, place: Workers, speeds: list[Speed]) -> dict[st
         "size_hw": list(config.augment.crop_hw or config.preprocess.size_hw),
         "batch_size": config.solver.batch_size,
         "world_size": place.world_size,
+        "exchange": config.solver.exchange,
         "device": torch.cuda.get_device_name(place.device) if cuda else platform.processor() or "cpu",
         "cpu_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "loader_workers": config.data.workers,
@@ -132,9 +133,10 @@ def _write(path: Path, result: dict[str, Any]) -> None:
 
 def _table(speeds: list[Speed]) -> str:
     first = speeds[0].step_ms
-    rows = [f"{'variant':<30} {'ms a step':>10} {'images/s':>10} {'times the first':>16} {'peak MiB':>9}"]
+    width = max(len("variant"), *(len(speed.name) for speed in speeds))
+    rows = [f"{'variant':<{width}} {'ms a step':>10} {'images/s':>10} {'times the first':>16} {'peak MiB':>9}"]
     rows += [
-        f"{speed.name:<30} {speed.step_ms:>10.2f} {speed.images_per_s:>10.0f} {first / speed.step_ms:>15.2f}× "
+        f"{speed.name:<{width}} {speed.step_ms:>10.2f} {speed.images_per_s:>10.0f} {first / speed.step_ms:>15.2f}× "
         f"{speed.max_memory_mb:>9.0f}"
         for speed in speeds
     ]

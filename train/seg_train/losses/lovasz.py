@@ -30,6 +30,9 @@ def lovasz_loss(scores: Scores, options: LossSection) -> Tensor:
     return mean_over_present(losses, present)
 
 
+# One operation to the compiler, which takes it as it is: torch 2.11 fails to compile the cumulative sum for a GPU
+# ("list indices must be integers or slices, not NoneType"), and sorting is the library's own work either way.
+@torch.library.custom_op("segproof::jaccard_slopes", mutates_args=(), schema="(Tensor errors, Tensor truth) -> Tensor")
 def _jaccard_slopes(errors: Tensor, truth: Tensor) -> Tensor:
     """Return what the Jaccard loss grows by when each pixel joins the wrong ones, largest error first; both (C, P).
 
@@ -46,3 +49,8 @@ def _jaccard_slopes(errors: Tensor, truth: Tensor) -> Tensor:
     # A pixel of the class leaves the intersection; any other joins the union.
     steps = torch.where(ranked, 1 / union, left / (union * (union - 1).clamp(min=1)))
     return torch.zeros_like(errors).scatter(1, order, steps)
+
+
+@_jaccard_slopes.register_fake
+def _slopes_like(errors: Tensor, truth: Tensor) -> Tensor:
+    return torch.empty_like(errors)
