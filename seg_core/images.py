@@ -38,7 +38,7 @@ def load_image(path: str | Path, reduce: int = 1) -> UInt8:
     With `reduce` 2, 4 or 8 a JPEG is decoded at that fraction of its size, sides rounded up, in a fraction of the
     time; other formats come whole.
     """
-    path = Path(path)
+    path = path if isinstance(path, Path) else Path(path)  # another of a path takes as long as changing colours
     data = read_image_bytes(path)
     if reduce in _REDUCED and data.startswith(b"\xff\xd8"):
         return cast(UInt8, _decode(path, data, _REDUCED[reduce]))
@@ -113,13 +113,13 @@ def save_image(path: str | Path, image: UInt8) -> None:
 
 def read_image_bytes(path: Path) -> bytes:
     """Return the bytes of an image file that is whole; raises ImageError naming the file."""
-    if path.is_dir():
-        raise ImageError(f"{path}: is a directory, not an image")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:
+        if path.is_dir():
+            raise ImageError(f"{path}: is a directory, not an image") from None
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         check_container(data)

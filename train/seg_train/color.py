@@ -17,6 +17,9 @@ Float = npt.NDArray[np.float64]
 #: ITU-R BT.601 luma of B, G and R.
 LUMA_BGR = np.array([0.114, 0.587, 0.299])
 _GREY = np.ones(3)
+_SAME, _LUMA, _MEAN = np.eye(3), np.outer(_GREY, LUMA_BGR), np.full((3, 3), 1 / 3)
+#: The cross product with the axis of greys.
+_ACROSS = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
 
 
 def color_matrix(
@@ -28,18 +31,17 @@ def color_matrix(
     (120 takes red to green, green to blue, blue to red) and moved away from `mean`, the picture's mean value, by
     `contrast`; that mean is multiplied by `brightness`.
     """
-    saturated = np.outer(_GREY, LUMA_BGR) * (1 - saturation) + np.eye(3) * saturation
-    linear = contrast * turn_about_grey(hue_deg) @ saturated
-    offset = (brightness - contrast) * mean
-    return np.column_stack([linear, offset * _GREY])
+    # Turning leaves greys as they are, so that it is the colourful part alone that is turned.
+    matrix = np.empty((3, 4))
+    matrix[:, :3] = (contrast * (1 - saturation)) * _LUMA + (contrast * saturation) * turn_about_grey(hue_deg)
+    matrix[:, 3] = (brightness - contrast) * mean
+    return matrix
 
 
 def turn_about_grey(hue_deg: float) -> Float:
     """Return the (3, 3) rotation of colours (B, G, R) about the axis of greys, red towards green (Rodrigues)."""
     angle = math.radians(hue_deg)
-    axis = _GREY / math.sqrt(3)
-    cross = np.array([[0.0, axis[2], -axis[1]], [-axis[2], 0.0, axis[0]], [axis[1], -axis[0], 0.0]])
-    return np.eye(3) * math.cos(angle) + cross * math.sin(angle) + np.outer(axis, axis) * (1 - math.cos(angle))
+    return _SAME * math.cos(angle) - _ACROSS * math.sin(angle) + _MEAN * (1 - math.cos(angle))
 
 
 def apply_color(image_bgr: UInt8, matrix: Float) -> UInt8:
