@@ -120,9 +120,15 @@ class Distiller(nn.Module):
 
 
 def build_distiller(
-    options: DistillSection, student: SegmentationModel, labels: LabelSet, preprocess: PreprocessSpec
+    options: DistillSection,
+    student: SegmentationModel,
+    labels: LabelSet,
+    preprocess: PreprocessSpec,
+    merge: str | None = None,
 ) -> Distiller | None:
     """Return the distiller that `options` asks for, on the student's device; None where no teacher is named.
+
+    `merge` is the run's (`data.merge`), by which a teacher of the unmerged classes answers, too.
 
     Raises CheckpointError naming the file that is no checkpoint, and ConfigError in one line naming the teacher whose
     classes, contract or size do not go with the student's, or the network that gives no feature map.
@@ -130,7 +136,7 @@ def build_distiller(
     if not options.teacher:
         return None
     notes: list[str] = []
-    teachers = [_load_teacher(path, options, labels, preprocess, notes) for path in options.teacher]
+    teachers = [_load_teacher(path, options, labels, preprocess, merge, notes) for path in options.teacher]
     channels: list[tuple[int, int]] = []
     if options.feature:
         ours = _feature_channels(student, preprocess.channels, preprocess.size_hw)
@@ -147,9 +153,14 @@ def build_distiller(
 
 
 def _load_teacher(
-    path: Path, options: DistillSection, labels: LabelSet, preprocess: PreprocessSpec, notes: list[str]
+    path: Path,
+    options: DistillSection,
+    labels: LabelSet,
+    preprocess: PreprocessSpec,
+    merge: str | None,
+    notes: list[str],
 ) -> Teacher:
-    """Return the teacher of a file; what is assumed of one from elsewhere is added to `notes`."""
+    """Return the teacher of a file; what is assumed of one from elsewhere or merged is added to `notes`."""
     checkpoint = load_checkpoint(path)
     assumed = dict(checkpoint.provenance.get("assumed", {}))
     assumed.pop("labels", None)  # classes of other names are refused
@@ -161,9 +172,15 @@ def _load_teacher(
             f"distill.teacher: {path}: assumed {said}; state what is otherwise with  seg-data rename-checkpoint"
         )
     try:
-        return Teacher(checkpoint, labels, preprocess, options.teacher_size_hw, options.flip)
+        teacher = Teacher(checkpoint, labels, preprocess, options.teacher_size_hw, options.flip, merge)
     except ConfigError as error:
         raise ConfigError(f"distill.teacher: {path}: {error}") from None
+    if teacher.classes.merges:
+        notes.append(
+            f"distill.teacher: {path}: its {checkpoint.labels.num_classes} classes are merged into the run's "
+            f"{labels.num_classes} (data.merge)"
+        )
+    return teacher
 
 
 def _feature_channels(network: SegmentationModel, in_channels: int, size_hw: tuple[int, int]) -> int:

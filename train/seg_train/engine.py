@@ -93,7 +93,9 @@ class Trainer:
         config, workers = self.config, self.workers
         loss = SegmentationLoss(config.loss, self.labels.ignore_index, self.labels.num_classes).to(workers.device)
         workers.copy_main(network)
-        self._distiller = distiller = build_distiller(config.distill, network, self.labels, self.preprocess)
+        self._distiller = distiller = build_distiller(
+            config.distill, network, self.labels, self.preprocess, config.data.merge
+        )
         if distiller is not None:
             workers.copy_main(distiller)
         self.state: RunState = build.build_state(network, config, workers.device, self.steps, distiller)

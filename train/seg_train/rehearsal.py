@@ -75,7 +75,7 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1, show:
     start = build.load_weights(network, config.model)
     result.weights = str(start) if start else None
     loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes)
-    distiller = build_distiller(config.distill, network, labels, preprocess)
+    distiller = build_distiller(config.distill, network, labels, preprocess, config.data.merge)
     result.notes = distiller.notes if distiller is not None else ()
     graph = TrainingGraph(network, loss, preprocess, distiller).to(device)
     watch.stop("build")

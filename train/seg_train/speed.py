@@ -69,7 +69,7 @@ class _Lane:
         network = build.build_network(build.training_spec(spec), preprocess, workers.device).train()
         network = build.synchronised(network, solver, workers)
         loss = SegmentationLoss(config.loss, labels.ignore_index, labels.num_classes)
-        distiller = build_distiller(config.distill, network, labels, preprocess)
+        distiller = build_distiller(config.distill, network, labels, preprocess, config.data.merge)
         state = build.build_state(
             network, config.model_copy(update={"solver": solver}), workers.device, solver.steps, distiller
         )

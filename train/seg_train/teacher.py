@@ -14,6 +14,7 @@ from seg_core.models import SegmentationModel
 from seg_core.models.checkpoint import Checkpoint, build_network
 from seg_core.models.resampling import enlarge
 from seg_core.spec import PreprocessSpec
+from seg_train.teacher_classes import match_classes, mirrored_classes
 
 #: Gray is this much of red, green and blue: the contract's whole numbers, which it divides by 2^15.
 _LUMA = {"r": 9798 / 32768, "g": 19235 / 32768, "b": 3735 / 32768}
@@ -75,17 +76,18 @@ class Teacher(nn.Module):
     """One frozen network, always in eval mode, without the heads that served its own training.
 
     Args:
-        checkpoint: Its weights, contract and classes; those must be the student's in any order.
+        checkpoint: Its weights, contract and classes; those must be the student's in any order, or what `merge` makes
+            the student's of.
         labels: The student's classes.
         preprocess: The student's contract.
         size_hw: Size at which it looks. When nothing, the student's image is resized by as much as the teacher's
             contract differs from the student's, so that a crop shows things as large as the teacher knows them.
         flip: Whether its answers are those on the image and on the mirrored image.
+        merge: How the run merges the classes of its masks (`data.merge`).
 
     Raises ConfigError when classes differ, the contract cannot be met or the network cannot take that size.
     """
 
-    order: Tensor
     mirrored: Tensor
 
     def __init__(
@@ -95,17 +97,15 @@ class Teacher(nn.Module):
         preprocess: PreprocessSpec,
         size_hw: tuple[int, int] | None = None,
         flip: bool = False,
+        merge: str | None = None,
     ) -> None:
         super().__init__()
         if flip and checkpoint.preprocess.has_prior:
             raise ConfigError("flip does not go with a teacher that reads a prior; set distill.flip=false")
-        order = _class_order(checkpoint.labels, labels)
-        mirrored = _mirrored_classes(labels)
+        self.classes = match_classes(checkpoint.labels, labels, merge)
         self.network: SegmentationModel = build_network(checkpoint).main_only().requires_grad_(False)
         self.conversion = ContractConversion(preprocess, checkpoint.preprocess)
-        self.reorders = order != list(range(len(order)))
-        self.register_buffer("order", torch.tensor(order), persistent=False)
-        self.register_buffer("mirrored", torch.tensor(mirrored), persistent=False)
+        self.register_buffer("mirrored", torch.tensor(mirrored_classes(labels)), persistent=False)
         self.flip = flip
         self.size_hw = size_hw
         self.ratio_hw = tuple(
@@ -148,9 +148,8 @@ class Teacher(nn.Module):
             logits, feature = heads["main"], feature[: image.shape[0]]
         else:
             logits, feature = self.network(views), image.new_empty(0)
-        logits = logits.float()
-        if self.reorders:
-            logits = logits[:, self.order]
+        # Before they are enlarged: inside a merged class there is no border then.
+        logits = self.classes(logits.float())
         answers = [logits]
         if self.flip:
             plain, turned = logits.chunk(2)
@@ -165,25 +164,3 @@ def _resize(image: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return image
     smaller = size_hw[0] < image.shape[-2] or size_hw[1] < image.shape[-1]
     return F.interpolate(image, size=size_hw, mode="bilinear", align_corners=False, antialias=smaller)
-
-
-def _class_order(found: LabelSet, wanted: LabelSet) -> list[int]:
-    """Return the index in `found` of each class of `wanted`; raises ConfigError naming the classes that differ."""
-    lacking = [name for name in wanted.names if name not in found.names]
-    extra = [name for name in found.names if name not in wanted.names]
-    if lacking or extra:
-        parts = [f"lacks {', '.join(lacking)}"] if lacking else []
-        parts += [f"has {', '.join(extra)} besides"] if extra else []
-        raise ConfigError(
-            f"a teacher needs the run's classes by name, but it {' and '.join(parts)}; take another teacher, or where "
-            "a foreign one merely lacks the names, state them:  seg-data rename-checkpoint IN OUT --labels NAME"
-        )
-    return [found.names.index(name) for name in wanted.names]
-
-
-def _mirrored_classes(labels: LabelSet) -> list[int]:
-    """Return for each class the class that it becomes in a mirrored image."""
-    order = list(range(labels.num_classes))
-    for left, right in labels.flip_pairs:
-        order[left], order[right] = right, left
-    return order
