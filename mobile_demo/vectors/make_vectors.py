@@ -137,6 +137,20 @@ def list_cases() -> Iterator[Case]:
             yield Case("restore", next(seeds), *source, roi, *size, resize=policy)
             if min(source) < 4:
                 break
+    yield from _nearest_cases(seeds, turns)
+
+
+def _nearest_cases(seeds: Iterator[int], turns: Iterator[tuple[str, str, str, str, int]]) -> Iterator[Case]:
+    """Yield the full contract with nearest neighbours; behind all others, whose seeds stay as they were."""
+    policies = itertools.cycle(("letterbox", "stretch", "center_crop"))
+    for source, size in SIZES:
+        color, norm, layout, reduce, pad = next(turns)
+        rois = ("",) if min(source) < 4 else ("", _part_of(source))
+        for roi in rois:
+            policy = next(policies)
+            yield Case(
+                "preprocess", next(seeds), *source, roi, *size, color, policy, "nearest", reduce, pad, norm, layout
+            )
 
 
 def _part_of(source: tuple[int, int]) -> str:

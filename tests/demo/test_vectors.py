@@ -64,3 +64,8 @@ def test_hash_and_generator_are_the_published_ones(vectors):
     assert vectors.hash_bytes(b"foobar") == "85944171f73967e8"  # from the authors' test suite
     state = 2463534242  # Marsaglia's seed: the first output of his xor32 is 723471715
     assert vectors.draw_bytes(state, 1)[0] == 723471715 >> 24
+
+
+def test_the_whole_contract_is_asked_for_with_either_interpolation_under_every_policy(rows):
+    found = {tuple(row[key] for key in ("interpolation", "resize")) for row in rows if row["kind"] == "preprocess"}
+    assert len(found) == 6
