@@ -38,7 +38,7 @@ def load_image(path: str | Path, reduce: int = 1) -> UInt8:
     With `reduce` 2, 4 or 8 a JPEG is decoded at that fraction of its size, sides rounded up, in a fraction of the
     time; other formats come whole.
     """
-    path = path if isinstance(path, Path) else Path(path)  # another of a path takes as long as changing colours
+    path = path if isinstance(path, Path) else Path(path)  # a copy of a path takes as long as changing the colours
     data = read_image_bytes(path)
     if reduce in _REDUCED and data.startswith(b"\xff\xd8"):
         return cast(UInt8, _decode(path, data, _REDUCED[reduce]))

@@ -50,7 +50,7 @@ def enlarge(features: Tensor, size_hw: tuple[int, int], stride: int = 1) -> Tens
 
 
 def missing_columns(width: int, dtype: torch.dtype) -> int:
-    """Return how many columns of zeros make rows of `width` a multiple of `ALIGNED_BYTES`, 0 if more than half were."""
+    """Return how many columns of zeros make rows of `width` a multiple of `ALIGNED_BYTES`, 0 if half were zeros."""
     missing = -width % max(ALIGNED_BYTES // dtype.itemsize, 1)
     return missing if missing < width else 0
 

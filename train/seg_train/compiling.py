@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from seg_core.config.schema import SolverSection
 from seg_core.errors import ConfigError
@@ -29,8 +30,8 @@ def choose_options(options: SolverSection) -> dict[str, Any]:
     return COMPILE_OPTIONS | options.compile_options
 
 
-def compile_graph(graph: nn.Module, options: SolverSection) -> nn.Module:
-    """Return `graph`, compiled at its first call; raises ConfigError as `choose_options` does."""
+def compile_graph(graph: nn.Module, options: SolverSection) -> Callable[..., dict[str, Tensor]]:
+    """Return what `graph` computes, compiled at its first call; raises ConfigError as `choose_options` does."""
     # Products in float32 are few here, and exact where somebody asked for float32: no advice to round them.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores for float32")
-    return torch.compile(graph, dynamic=False, options=choose_options(options))  # type: ignore[return-value]
+    return torch.compile(graph, dynamic=False, options=choose_options(options))

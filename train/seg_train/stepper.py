@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class Stepper:
         self._records = self.compiles and options.compile == "cuda_graphs"
         self._check_options()
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
-        self._module = compile_graph(graph, options) if self.compiles else graph
+        self._module: Callable[..., Losses] = compile_graph(graph, options) if self.compiles else graph
         self._recording = Recording(state, self._on_device) if self._records else None
         # A first step that is left out, or that fp16 overflows in, leaves the optimiser unmoved: torch warns of that.
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
@@ -137,7 +137,7 @@ class Stepper:
         summed: Losses = {}
         for image, target in batches:
             with torch.autocast(self.device.type, _DTYPES[options.precision], enabled=options.precision != "fp32"):
-                losses: Losses = self._module(image, target)
+                losses = self._module(image, target)
             torch.autograd.backward(self.state.scaler.scale(losses["loss"] / len(batches)))
             for name, value in losses.items():
                 share = value.detach() / len(batches)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from seg_core.errors import ConfigError
-from seg_core.label_merge import load_merge, merge_labels
+from seg_core.label_merge import IGNORED, load_merge
 from seg_core.labels import LabelSet
 
 
@@ -78,11 +78,8 @@ def _merged(found: LabelSet, wanted: LabelSet, merge: str | None) -> list[list[i
     """Return the teacher's classes of each of the student's, None where `merge` does not lead from one to the other."""
     if merge is None:
         return None
-    try:
-        names = merge_labels(found, merge)[0].names
-    except ConfigError:  # it is about other classes than this teacher's, of which the caller tells
-        return None
-    if set(names) != set(wanted.names):
-        return None
     members = load_merge(merge)
+    merged = {old for olds in members.values() for old in olds}
+    if merged != set(found.names) or members.keys() - {IGNORED} != set(wanted.names):
+        return None
     return [[found.names.index(old) for old in members[name]] for name in wanted.names]
