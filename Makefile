@@ -67,6 +67,10 @@ test: $(STAMP) ## run the tests that need no GPU and no browser, but for the slo
 test-slow: $(STAMP) ## run the tests that `make test` leaves out
 	@$(BIN)/python -m pytest -m "(slow or browser) and not gpu"
 
+.PHONY: test-gpu
+test-gpu: $(STAMP) ## run the tests that need a CUDA device
+	@$(BIN)/python -m pytest -m gpu
+
 .PHONY: lint
 lint: $(STAMP) ## ruff: rules and formatting
 	@$(BIN)/ruff check

@@ -50,19 +50,49 @@ def the_other_has_three_times_as_much(monkeypatch):
     return Workers(0, 2, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("layout", ["plain", "channels_last", "transposed", "gaps"])
-@pytest.mark.parametrize("like", ["plain", "channels_last", None])
-def test_means_are_right_however_a_tensor_lies(the_other_has_three_times_as_much, layout, like):
+LAYOUTS = ["plain", "channels_last", "transposed", "gaps"]
+
+
+def draw_tensors(layout):
+    """Return tensors of many shapes, those of four axes lying so, and their models' shapes."""
     shapes = [(4, 3, 3, 3), (5, 4, 1, 1), (1, 6, 3, 3), (2, 2, 1, 3)]
-    drawn = [torch.randn(shape) for shape in shapes]
-    tensors = [lying(values, layout) for values in drawn] + [torch.randn(7), torch.tensor(3.0)]
-    expected = [2 * tensor.clone() for tensor in tensors]
+    return [lying(torch.randn(shape), layout) for shape in shapes] + [torch.randn(7), torch.tensor(3.0)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tensors_are_replaced_by_their_means_however_they_lie(the_other_has_three_times_as_much, layout):
+    tensors = draw_tensors(layout)
+    expected = [2 * tensor for tensor in tensors]
     places = [(tensor.data_ptr(), tensor.stride()) for tensor in tensors]
-    models = None if like is None else [lying(values, like) for values in drawn] + [torch.zeros(7), torch.tensor(0.0)]
-    the_other_has_three_times_as_much.average(tensors, models)
+    the_other_has_three_times_as_much.average(tensors)
     for tensor, wanted, place in zip(tensors, expected, places, strict=True):
         assert torch.equal(tensor, wanted)
         assert (tensor.data_ptr(), tensor.stride()) == place
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("like", ["plain", "channels_last", "transposed", None])
+def test_means_lie_as_those_of_the_model_and_leave_the_tensors_alone(the_other_has_three_times_as_much, layout, like):
+    tensors = draw_tensors(layout)
+    kept = [tensor.clone() for tensor in tensors]
+    models = None if like is None else [lying(t, like) if t.dim() == 4 else t for t in kept]
+    means = the_other_has_three_times_as_much.means(tensors, models)
+    for mean, tensor, before in zip(means, tensors, kept, strict=True):
+        assert torch.equal(mean, 2 * before)
+        assert torch.equal(tensor, before)
+        assert mean.data_ptr() != tensor.data_ptr()
+    for mean, model in zip(means, models or [], strict=like is not None):
+        assert [n for n, size in zip(mean.stride(), mean.shape, strict=True) if size > 1] == [
+            n for n, size in zip(model.stride(), model.shape, strict=True) if size > 1
+        ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_means_begin_where_kernels_read_sixteen_bytes_at_a_time(the_other_has_three_times_as_much, dtype):
+    tensors = [torch.ones(count) for count in (19, 1, 8, 9, 3)]
+    means = the_other_has_three_times_as_much.means(tensors, dtype=dtype)
+    assert [(mean.data_ptr() - means[0].data_ptr()) % 16 for mean in means] == [0] * 5
+    assert all(torch.equal(mean, torch.full_like(mean, 2)) for mean in means)
 
 
 def test_what_is_sent_lies_as_the_model_tensors_do(monkeypatch):
@@ -71,21 +101,21 @@ def test_what_is_sent_lies_as_the_model_tensors_do(monkeypatch):
     monkeypatch.setattr("seg_train.parallel.dist.all_reduce", lambda flat: sent.append(flat.clone()))
     values = torch.randn(4, 3, 2, 2)
     for layout in ("plain", "channels_last", "transposed"):
-        Workers(0, 2, torch.device("cpu")).average([lying(values, layout)], [lying(values, "channels_last")])
+        Workers(0, 2, torch.device("cpu")).means([lying(values, layout)], [lying(values, "channels_last")])
     assert torch.equal(sent[0], values.permute(0, 2, 3, 1).reshape(-1))
     assert torch.equal(sent[0], sent[1])
     assert torch.equal(sent[0], sent[2])
 
 
-def test_gradients_of_a_channels_last_network_are_sent_without_being_transposed(the_other_has_three_times_as_much):
+def test_gradients_of_a_channels_last_network_are_copied_once_and_not_transposed(the_other_has_three_times_as_much):
     network = build_model(ModelSpec("ddrnet_23_slim", 19, 3, {"aux_head": True})).to(memory_format=torch.channels_last)
     image = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
     sum(output.square().mean() for output in network.train().forward_heads(image).values()).backward()
     weights = [weight for weight in network.parameters() if weight.grad is not None]
     assert sum(weight.dim() == 4 and weight.shape[1] > 1 for weight in weights) > 40
     with Counted() as counted:
-        the_other_has_three_times_as_much.average([weight.grad for weight in weights], weights)
-    assert counted.names == ["aten::cat", "aten::_foreach_copy_"]
+        the_other_has_three_times_as_much.means([weight.grad for weight in weights], weights)
+    assert counted.names == ["aten::_foreach_copy_"]
 
 
 @pytest.mark.parametrize(("backend", "expected"), [("nccl", "AVG"), ("gloo", "SUM")])
@@ -105,15 +135,14 @@ def test_nccl_takes_the_mean_itself_and_gloo_sums(monkeypatch, backend, expected
 
 
 @pytest.mark.parametrize("layout", ["plain", "channels_last", "gaps"])
-def test_what_is_sent_as_bf16_comes_back_as_float32_where_it_was(monkeypatch, layout):
+def test_what_is_sent_as_bf16_comes_back_as_float32(monkeypatch, layout):
     sent = []
     monkeypatch.setattr("seg_train.parallel.dist.all_reduce", lambda flat: sent.append(flat.dtype))
     drawn = torch.randn(4, 3, 2, 2)
-    tensor = lying(drawn, layout)
-    TWO_CPUS.average([tensor], [lying(drawn, "channels_last")], torch.bfloat16)
+    (mean,) = TWO_CPUS.means([lying(drawn, layout)], [lying(drawn, "channels_last")], torch.bfloat16)
     assert sent == [torch.bfloat16]
-    assert tensor.dtype == torch.float32
-    assert torch.equal(tensor, drawn.bfloat16().float() / 2)
+    assert mean.dtype == torch.float32
+    assert torch.equal(mean, drawn.bfloat16().float() / 2)
 
 
 @pytest.mark.parametrize("exchange", ["fp32", "bf16"])

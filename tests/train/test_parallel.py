@@ -214,6 +214,7 @@ def test_a_process_alone_needs_no_group(monkeypatch):
     values = [torch.ones(2)]
     place.average(values)
     assert torch.equal(values[0], torch.ones(2))
+    assert place.means(values)[0] is values[0]
 
 
 def test_batchnorm_is_synchronised_where_it_is_asked_for_and_keeps_its_weights():

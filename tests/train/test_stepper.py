@@ -252,16 +252,3 @@ def test_closing_frees_what_was_recorded(monkeypatch):
     stepper.close()
     assert done == ["synchronize", "reset"]
     assert stepper._recording._graph is None
-
-
-def test_what_is_recorded_is_the_step_that_others_take():
-    plain, recorded = build(), build()
-    # The work of a recording, done where there is no graph to record it in.
-    recorded._recording = lambda batches, weight: recorded._on_device(batches, torch.tensor(weight))
-    for seed in range(4):
-        expected = plain.step(iter([draw_batch(seed)]))
-        found = recorded.step(iter([draw_batch(seed)]))
-        assert torch.equal(found["loss"], expected["loss"])
-    assert_equal(snapshot(recorded.state.model), snapshot(plain.state.model))
-    for name, value in snapshot(plain.state.average).items():
-        assert torch.allclose(value.float(), recorded.state.average.state_dict()[name].float(), atol=1e-6), name

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-_Pairs = tuple[list[torch.Tensor], list[torch.Tensor]]
+#: The average's tensors and the model's, in the same order.
+Pairs = tuple[list[Tensor], list[Tensor]]
+
+
+class TensorPairs(NamedTuple):
+    """What an average has of a model: its weights, BatchNorm's statistics, and counters, which are copied."""
+
+    weights: Pairs
+    statistics: Pairs
+    counters: Pairs
 
 
 class MovingAverage(AveragedModel):
@@ -23,15 +32,15 @@ class MovingAverage(AveragedModel):
         """Begin with a copy of `model`."""
         super().__init__(model, use_buffers=True)
         self.decay = decay
-        self._pairs: tuple[nn.Module, _Pairs, _Pairs] | None = None
+        self._pairs: tuple[nn.Module, TensorPairs] | None = None
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Take one step towards `model`; the first copies it."""
-        averaged, copied = self.tensor_pairs(model)
-        torch._foreach_lerp_(*averaged, self.next_weight())
-        if copied[0]:
-            torch._foreach_copy_(*copied)
+        weights, statistics, counters = self.tensor_pairs(model)
+        (mine, theirs), (my_statistics, their_statistics) = weights, statistics
+        torch._foreach_lerp_([*mine, *my_statistics], [*theirs, *their_statistics], self.next_weight())
+        copy_counters(counters)
         self.n_averaged += 1
 
     def next_weight(self) -> float:
@@ -39,17 +48,20 @@ class MovingAverage(AveragedModel):
         count = int(self.n_averaged)
         return 1 - min(self.decay, (1 + count) / (10 + count)) if count else 1.0
 
-    def tensor_pairs(self, model: nn.Module) -> tuple[_Pairs, _Pairs]:
-        """Return ours and the model's tensors, those to be averaged and those to be copied.
+    def tensor_pairs(self, model: nn.Module) -> TensorPairs:
+        """Return our tensors beside the model's.
 
         They are found once: walking through hundreds of modules takes as long as a training step's kernels.
         """
         if self._pairs is None or self._pairs[0] is not model:
-            pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-            averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-            copied = [pair for pair in pairs if not pair[0].is_floating_point()]
-            self._pairs = model, _split(averaged), _split(copied)
-        return self._pairs[1], self._pairs[2]
+            buffers = list(zip(self.module.buffers(), model.buffers(), strict=True))
+            found = TensorPairs(
+                _split(list(zip(self.module.parameters(), model.parameters(), strict=True))),
+                _split([pair for pair in buffers if pair[0].is_floating_point()]),
+                _split([pair for pair in buffers if not pair[0].is_floating_point()]),
+            )
+            self._pairs = model, found
+        return self._pairs[1]
 
     def _apply(self, fn: Any, recurse: bool = True) -> MovingAverage:
         """Move what `to`, `cuda` and the like move, but for the counter."""
@@ -65,9 +77,11 @@ def build_average(model: nn.Module, decay: float) -> MovingAverage:
     return MovingAverage(model, decay)
 
 
-def _tensors(module: nn.Module) -> list[torch.Tensor]:
-    return [*module.parameters(), *module.buffers()]
+def copy_counters(counters: Pairs) -> None:
+    """Make the average's counters those of the model."""
+    if counters[0]:
+        torch._foreach_copy_(*counters)
 
 
-def _split(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> _Pairs:
+def _split(pairs: list[tuple[Tensor, Tensor]]) -> Pairs:
     return [mine for mine, _ in pairs], [theirs for _, theirs in pairs]

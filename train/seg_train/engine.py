@@ -274,6 +274,7 @@ class Trainer:
         BatchNorm's statistics are those of a process's own pictures; their mean is what is evaluated and saved.
         """
         self._collect()
+        self.stepper.catch_up()
         modules = (self.state.model, self.state.average)
         self.workers.average([b for module in modules for b in module.buffers() if b.is_floating_point()])
         values = [t for module in modules for t in module.state_dict().values() if t.is_floating_point()]

@@ -25,6 +25,9 @@ _WAITING_BACKENDS = ("nccl",)
 #: Backends that take the mean while they exchange, which saves a kernel; gloo does not in every release.
 _AVERAGING_BACKENDS = ("nccl",)
 
+#: What is exchanged begins at a multiple of so many numbers, so that kernels read 16 bytes at a time, in bf16 as well.
+_ALIGNED = 8
+
 #: Key of the group's store that counts the processes which met an error.
 _FAILED = "segproof/failed"
 
@@ -61,33 +64,34 @@ class Workers:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, 0)
 
-    def average(
-        self, tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None, dtype: torch.dtype | None = None
-    ) -> None:
-        """Replace `tensors`, floats of one dtype, by their means over all processes, in one exchange.
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace `tensors`, floats of one dtype, by their means over all processes, in one exchange."""
+        if self.is_parallel and tensors:
+            with torch.no_grad():
+                torch._foreach_copy_(list(tensors), self.means(tensors))
 
-        They are sent in the order in which those of `like` lie in memory, or they themselves: all processes must agree
-        on it, and one that does not lie so costs a copy. They are sent and summed as `dtype`, or as they are. The
-        device is asked for no value, so that it can be recorded.
+    def means(
+        self, tensors: Sequence[Tensor], like: Sequence[Tensor] | None = None, dtype: torch.dtype | None = None
+    ) -> list[Tensor]:
+        """Return the means of `tensors`, floats of one dtype, over all processes, after one exchange.
+
+        Each lies in memory as that of `like` does, or as it does itself: all processes must agree on it, and a tensor
+        that does not lie so costs a copy. They are sent and summed as `dtype`, or as they are, and are parts of one
+        piece of memory afterwards. The device is asked for no value, so that it can be recorded.
         """
         if not self.is_parallel or not tensors:
-            return
-        turned = [
-            tensor.permute(_memory_order(model))
-            for tensor, model in zip(tensors, tensors if like is None else like, strict=True)
-        ]
-        flat = torch.cat([tensor.reshape(-1) for tensor in turned])
-        flat = flat if dtype is None else flat.to(dtype)
+            return list(tensors)
+        orders = [_memory_order(model) for model in (tensors if like is None else like)]
+        turned = [tensor.detach().permute(order) for tensor, order in zip(tensors, orders, strict=True)]
+        sizes = [tensor.numel() for tensor in turned]
+        count = sum(map(_with_room, sizes))
+        flat = torch.empty(count, dtype=dtype or tensors[0].dtype, device=tensors[0].device)
+        torch._foreach_copy_(_cut(flat, sizes), [tensor.reshape(-1) for tensor in turned])
         self._take_mean(flat)
-        parts = flat.split_with_sizes([tensor.numel() for tensor in turned])
-        with torch.no_grad():
-            torch._foreach_copy_(
-                [tensor.view(-1) if tensor.is_contiguous() else tensor for tensor in turned],
-                [
-                    part if tensor.is_contiguous() else part.view(tensor.shape)
-                    for part, tensor in zip(parts, turned, strict=True)
-                ],
-            )
+        return [
+            part.view(tensor.shape).permute(_inverse(order))
+            for part, tensor, order in zip(_cut(flat.to(tensors[0].dtype), sizes), turned, orders, strict=True)
+        ]
 
     def _take_mean(self, flat: Tensor) -> None:
         """Replace `flat` by its mean over all processes."""
@@ -128,6 +132,22 @@ def _memory_order(tensor: Tensor) -> tuple[int, ...]:
     another one afterwards, for each of a network's weights.
     """
     return tuple(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
+def _with_room(size: int) -> int:
+    """Return `size` rounded up to where the next part may begin."""
+    return -(-size // _ALIGNED) * _ALIGNED
+
+
+def _cut(flat: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return the parts of `flat`, which is as long as all of `sizes` with their room."""
+    parts = flat.split_with_sizes([_with_room(size) for size in sizes])
+    return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    """Return the order that undoes `order`."""
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 @contextmanager

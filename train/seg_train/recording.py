@@ -8,12 +8,13 @@ labels, learning rates, the average's weight) lies in tensors that are filled be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from seg_train.average import MovingAverage
+from seg_train.average import MovingAverage, Pairs, copy_counters
 from seg_train.checked_items import Batch
 from seg_train.state import RunState
 
@@ -71,11 +72,9 @@ class Recording:
 
     def _beside(self, batches: Sequence[Batch]) -> Losses:
         """Take a step on a stream of its own, as recordings want their first steps."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            losses = self._step(batches, self._weight)
-        torch.cuda.current_stream().wait_stream(stream)
+        losses: Losses = {}
+        with beside(self._weight.device, lambda: losses.update(self._step(batches, self._weight))):
+            pass
         return losses
 
     def _record(self, batches: Sequence[Batch]) -> None:
@@ -87,12 +86,44 @@ class Recording:
             self._losses = self._step(self._batches, self._weight)
 
 
-@torch.no_grad()
-def lerp_average(average: MovingAverage, model: torch.nn.Module, weight: Tensor) -> None:
+@contextmanager
+def beside(device: torch.device, work: Callable[[], None]) -> Iterator[None]:
+    """Let the device do `work` while it does what is asked of it inside; both are done before what follows."""
+    if device.type != "cuda":
+        work()
+        yield
+        return
+    current, stream = torch.cuda.current_stream(device), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(current)
+    with torch.cuda.stream(stream):
+        work()
+    yield
+    current.wait_stream(stream)
+
+
+def lerp_average(average: MovingAverage, model: nn.Module, weight: Tensor) -> None:
     """Move `average` towards `model` by `weight`, a scalar tensor, without counting the step."""
-    (mine, theirs), copied = average.tensor_pairs(model)
-    difference = torch._foreach_sub(theirs, mine)
-    torch._foreach_mul_(difference, weight)
-    torch._foreach_add_(mine, difference)
-    if copied[0]:
-        torch._foreach_copy_(*copied)
+    lerp_weights(average, model, weight)
+    lerp_buffers(average, model, weight)
+
+
+@torch.no_grad()
+def lerp_weights(average: MovingAverage, model: nn.Module, weight: Tensor) -> None:
+    """Do that part of `lerp_average` which concerns parameters, and takes its time."""
+    _lerp(average.tensor_pairs(model).weights, weight)
+
+
+@torch.no_grad()
+def lerp_buffers(average: MovingAverage, model: nn.Module, weight: Tensor) -> None:
+    """Do the part of `lerp_average` that concerns buffers."""
+    pairs = average.tensor_pairs(model)
+    _lerp(pairs.statistics, weight)
+    copy_counters(pairs.counters)
+
+
+def _lerp(pairs: Pairs, weight: Tensor) -> None:
+    mine, theirs = pairs
+    if mine:
+        difference = torch._foreach_sub(theirs, mine)
+        torch._foreach_mul_(difference, weight)
+        torch._foreach_add_(mine, difference)

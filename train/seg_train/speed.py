@@ -98,13 +98,14 @@ def measure_steps(
     set_determinism(config.solver)
     batch = _drawn_batch(config, workers)
     lanes, speeds = [], []
+    empty = _reset_memory(workers)
     for name in names:
         solver = config.solver.model_copy(update=VARIANTS[name])
-        _reset_memory(workers)
+        held_by_others = _reset_memory(workers) - empty
         lane = _Lane(name, config, solver, workers)
         began = time.perf_counter()
         lane.measure(_endless(batch), warmup, workers)
-        lanes.append((lane, time.perf_counter() - began, _memory_mb(workers)))
+        lanes.append((lane, time.perf_counter() - began, _memory_mb(workers) - held_by_others))
     for _ in range(rounds):
         for lane, _, _ in lanes:
             lane.rounds_ms.append(lane.measure(_endless(batch), steps, workers))
@@ -220,9 +221,12 @@ def _synchronise(workers: Workers) -> None:
         torch.cuda.synchronize(workers.device)
 
 
-def _reset_memory(workers: Workers) -> None:
-    if workers.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(workers.device)
+def _reset_memory(workers: Workers) -> float:
+    """Let the peak begin anew; return how much is held now, in MiB."""
+    if workers.device.type != "cuda":
+        return 0.0
+    torch.cuda.reset_peak_memory_stats(workers.device)
+    return torch.cuda.memory_allocated(workers.device) / 2**20
 
 
 def _memory_mb(workers: Workers) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,15 @@ from seg_train.checked_items import Batch
 from seg_train.compiling import choose_options, compile_graph
 from seg_train.graph import TrainingGraph
 from seg_train.parallel import Workers
-from seg_train.recording import STEPS_BEFORE, Losses, Recording, lerp_average
+from seg_train.recording import (
+    STEPS_BEFORE,
+    Losses,
+    Recording,
+    beside,
+    lerp_average,
+    lerp_buffers,
+    lerp_weights,
+)
 from seg_train.state import RunState
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -54,6 +63,7 @@ class Stepper:
         self.skipped = 0
         self.left_out = False
         self._skipped_in_a_row = 0
+        self._owed = 0.0
         self._workers = workers
         self.compiles = options.compile != "off" and self.device.type == "cuda"
         self._records = self.compiles and options.compile == "cuda_graphs"
@@ -79,13 +89,21 @@ class Stepper:
             torch.manual_seed(hash((options.seed, state.step, self._workers.rank)) % 2**63)
         assert isinstance(state.average, MovingAverage)
         if self._recording is not None:
-            losses = self._recording(taken, state.average.next_weight())
+            losses = self._recording(taken, self._owed)
+            self._owed = state.average.next_weight()
             state.average.n_averaged += 1
         else:
             losses = self._eagerly(taken)
         state.schedule.step()
         state.step += 1
         return losses
+
+    def catch_up(self) -> None:
+        """Give the moving average what the last recorded step owes it; call it before looking at the average."""
+        if self._owed:
+            assert isinstance(self.state.average, MovingAverage)
+            lerp_average(self.state.average, self.state.model, torch.tensor(self._owed, device=self.device))
+            self._owed = 0.0
 
     @property
     def steps_to_settle(self) -> int:
@@ -97,14 +115,27 @@ class Stepper:
         if self._recording is not None:
             self._recording.release()
 
-    def _on_device(self, batches: Sequence[Batch], weight: Tensor) -> Losses:
-        """Do everything of a step without asking the device for any value, so that it can be recorded."""
-        losses = self._gradients(batches)
+    def _on_device(self, batches: Sequence[Batch], owed: Tensor) -> Losses:
+        """Do everything of a step without asking the device for any value, so that it can be recorded.
+
+        The moving average takes the weights of the step before, by `owed`. They lie still until the optimiser moves
+        them, so that this is done beside what leaves memory idle: the exchange or, where there is none, the kernels of
+        the network. BatchNorm's statistics do not lie still.
+        """
+        state = self.state
+        assert isinstance(state.average, MovingAverage)
+        lerp_buffers(state.average, state.model, owed)
+        late = beside(self.device, partial(lerp_weights, state.average, state.model, owed))
+        if self._workers.is_parallel:
+            losses = self._gradients(batches)
+            with late:
+                self._exchange()
+        else:
+            with late:
+                losses = self._gradients(batches)
         self._clip(losses)
-        self.state.optimizer.step()
-        assert isinstance(self.state.average, MovingAverage)
-        lerp_average(self.state.average, self.state.model, weight)
-        self.state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
         return losses
 
     def _eagerly(self, batches: Sequence[Batch]) -> Losses:
@@ -112,6 +143,7 @@ class Stepper:
         skips = self.options.on_nan == "skip"
         kept = [buffer.clone() for buffer in state.model.buffers()] if skips else []
         losses = self._gradients(batches)
+        self._exchange()
         if self.options.grad_clip is not None or skips:
             state.scaler.unscale_(state.optimizer)
         self._clip(losses)
@@ -128,11 +160,7 @@ class Stepper:
         return losses
 
     def _gradients(self, batches: Sequence[Batch]) -> Losses:
-        """Add up the gradients of the batches and average them over the processes; return the mean losses here.
-
-        They are exchanged once a step and all together, after the last backward pass: small networks have too little
-        of it to hide an exchange behind, and one that is apart from it can be recorded and accumulated.
-        """
+        """Add up the gradients of the batches of this process; return their mean losses."""
         options = self.options
         summed: Losses = {}
         for image, target in batches:
@@ -142,13 +170,19 @@ class Stepper:
             for name, value in losses.items():
                 share = value.detach() / len(batches)
                 summed[name] = summed[name] + share if name in summed else share
-        moved = [(p.grad, p) for p in self._parameters if p.grad is not None]
-        self._workers.average(
-            [gradient for gradient, _ in moved],
-            like=[weight for _, weight in moved],
-            dtype=_DTYPES[options.exchange],
-        )
         return summed
+
+    def _exchange(self) -> None:
+        """Replace the gradients by their means over all processes.
+
+        They are exchanged once a step and all together, after the last backward pass: small networks have too little
+        of it to hide an exchange behind, and one that is apart from it can be recorded and accumulated.
+        """
+        moved = [p for p in self._parameters if p.grad is not None]
+        gradients = [p.grad for p in moved if p.grad is not None]
+        means = self._workers.means(gradients, like=moved, dtype=_DTYPES[self.options.exchange])
+        for parameter, mean in zip(moved, means, strict=True):
+            parameter.grad = mean
 
     def _clip(self, losses: Losses) -> None:
         limit = self.options.grad_clip
