@@ -1,4 +1,4 @@
-"""A run goes on with the pictures it began with, or says that they are others."""
+"""A run goes on with the pictures and files it began with, or says that they are others."""
 
 import hashlib
 import json
@@ -12,9 +12,11 @@ import torch
 from click.testing import CliRunner
 
 from seg_core.errors import CheckpointError, ImageError
-from seg_core.models.checkpoint import load_checkpoint
+from seg_core.labels import LabelSet
+from seg_core.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from seg_core.models.weights_file import read_weights_file, write_weights_file
 from seg_core.samples import SamplePair
+from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec, from_json
 from seg_train.cli import train_command
 from seg_train.engine import Trainer
 from seg_train.fingerprint import describe_images, hash_config
@@ -101,9 +103,11 @@ def test_a_state_from_before_pictures_were_recorded_goes_on(root):
     assert Trainer(small_runs.config_of(root, **CHANGES)).state.step == 12
 
 
-def test_a_state_from_before_the_exchange_had_a_format_goes_on(root):
+def write_older_state(root):
+    """Replace the state by what was written before the exchange had a format, when paths counted."""
     path = root / "run" / "resume.pth"
     state = read_weights_file(path)
+    state = {key: value for key, value in state.items() if key not in ("inputs", "starts")}
     tree = json.loads(small_runs.config_of(root, **CHANGES).model_dump_json())
     for key in ("output", "device", "log_every", "save_every", "tensorboard"):
         del tree[key]
@@ -113,7 +117,92 @@ def test_a_state_from_before_the_exchange_had_a_format_goes_on(root):
             del tree[section][key]
     then = json.dumps(tree, separators=(",", ":"), ensure_ascii=False)
     write_weights_file(path, state | {"fingerprint": hashlib.sha256(then.encode()).hexdigest()})
+
+
+def test_a_state_from_before_the_exchange_had_a_format_goes_on(root):
+    write_older_state(root)
     assert Trainer(small_runs.config_of(root, **CHANGES)).state.step == 12
+    with pytest.raises(CheckpointError, match="another configuration"):
+        Trainer(small_runs.config_of(root, **CHANGES | {"eval_every": 7}))
+
+
+def test_an_older_state_of_other_classes_is_one_line(root):
+    write_older_state(root)
+    write_labels(root, names=[*small_runs.LABELS["names"], "hair"], palette=[])
+    done = CliRunner().invoke(train_command, ["--config", str(small_runs.write_config(root, **CHANGES))])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {root / 'run' / 'resume.pth'}: does not fit what this run is made of (")
+    assert "scores.bias" in line
+    assert "--restart" in line
+
+
+def write_labels(root, **changes):
+    (root / "labels.json").write_text(json.dumps(small_runs.LABELS | changes))
+
+
+def test_classes_are_known_by_what_they_are_not_by_their_file(root):
+    colours = [[9, 9, 9], [1, 2, 3], [4, 5, 6]]
+    (root / "copy.json").write_text(json.dumps(small_runs.LABELS | {"palette": colours}, indent=3))
+    data = {"labels": str(root / "copy.json")}
+    assert Trainer(small_runs.config_of(root, **CHANGES, data=data)).state.step == 12
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"names": ["background", "right", "left"]},
+        {"names": ["background", "left", "right", "hair"], "palette": []},
+        {"flip_pairs": []},
+        {"ignore_index": 254},
+    ],
+)
+def test_other_classes_in_the_same_file_are_another_run(root, changes):
+    write_labels(root, **changes)
+    with pytest.raises(
+        CheckpointError, match=r"resume\.pth: belongs to a run for which data\.labels held something"
+    ) as no:
+        Trainer(small_runs.config_of(root, **CHANGES))
+    assert "--restart" in str(no.value)
+    assert "\n" not in str(no.value)
+
+
+def save_teacher(path, seed):
+    torch.manual_seed(seed)
+    network, labels = small_runs.SmallNetwork().eval(), from_json(LabelSet, small_runs.LABELS, "labels")
+    spec = ModelSpec(small_runs.NETWORK, 3)
+    state = network.state_dict()
+    save_checkpoint(path, Checkpoint(spec, PreprocessSpec((64, 64)), PostprocessSpec(), labels, state))
+
+
+def write_inputs(root, which=()):
+    """Write what a configuration may name besides pictures and classes; `which` of them otherwise."""
+    groups = {"nothing": ["background"], "sides": ["left", "right"]}
+    if "data.merge" in which:
+        groups = dict(reversed(groups.items()))
+    (root / "merge.json").write_text(json.dumps(groups))
+    (root / "swap.txt").write_text("2\n" if "data.swap_left_right" in which else "1\n")
+
+
+@pytest.mark.parametrize("key", ["data.merge", "data.swap_left_right", "distill.teacher"])
+def test_another_content_of_a_named_file_is_another_run_and_a_copy_is_not(root, key):
+    section, name = key.split(".")
+    file, other = {"merge": ("merge.json", "m.json"), "swap_left_right": ("swap.txt", "s.txt"),
+                   "teacher": ("teacher.pth", "t.pth")}[name]  # fmt: skip
+    save_teacher(root / "teacher.pth", 1)
+    write_inputs(root)
+    changes = {"output": str(root / "other"), "solver": {"steps": 2}}
+
+    def trainer(path):
+        return Trainer(small_runs.config_of(root, **changes, **{section: {name: str(path)}}))
+
+    trainer(root / file).run()
+    shutil.copy(root / file, root / other)
+    assert trainer(root / other).state.step == 2
+    write_inputs(root, key)
+    save_teacher(root / "teacher.pth", 2)
+    with pytest.raises(CheckpointError, match=f"belongs to a run for which {key} held something else"):
+        trainer(root / file)
 
 
 def test_the_format_of_the_exchange_counts_where_there_is_one(tmp_path):

@@ -21,7 +21,7 @@ Examples:
   seg-train --config my.yaml -o solver.steps=2000 -o solver.batch_size=16 -o output=runs/short
 \b
 A run that stopped goes on where its last save left it when the same command is given again;
-with another configuration or other pictures it says so and stops (--restart begins anew).
+with another configuration, other pictures or classes it says so and stops (--restart begins anew).
 
 \b
 Several GPUs of one machine:

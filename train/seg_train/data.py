@@ -30,7 +30,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
     makes them; without one they are what evaluation sees. Images are uint8 (h, w, C) in the contract's channel
     order, not yet normalised (a quarter of the bytes to move; the training graph does it where it runs); targets
     are uint8 (h, w) with `labels.ignore_index` where nothing is known. `skipped` counts the files that were left out,
-    `problems` says why.
+    `problems` says why; `swapped` are the stems of images whose masks have left and right exchanged on reading.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class PairDataset(Dataset[tuple[Tensor, Tensor]]):
         self.problems = source.problems
         self.skipped = len(source.problems)
         self.labels = source.reading.labels
+        self.swapped = source.reading.swapped
         self.seed = seed
         self._source = source
         self._preprocess = Preprocessor(spec)

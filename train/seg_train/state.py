@@ -65,8 +65,8 @@ def save_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
 def load_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
     """Restore `state` in place from `path`.
 
-    Raises CheckpointError when the file is damaged, is no training state or belongs to another run than that of
-    `fingerprint`.
+    Raises CheckpointError when the file is damaged, is no training state, belongs to another run than that of
+    `fingerprint` or to other objects than those of `state`; after the last `state` is of no use.
     """
     content = read_weights_file(path)
     if (
@@ -76,7 +76,15 @@ def load_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
     ):
         raise CheckpointError(f"{path}: not a training state of this release; delete it to start anew")
     fingerprint.check_state(path, content)
-    for name, part in state.parts().items():
-        part.load_state_dict(content[name])
-    state.step = int(content["step"])
-    state.best_miou = float(content["best_miou"])
+    try:
+        for name, part in state.parts().items():
+            part.load_state_dict(content[name])
+        state.step = int(content["step"])
+        state.best_miou = float(content["best_miou"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        # torch lists every tensor that does not fit, one a line.
+        said = str(error).splitlines()[-1].strip() if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path}: does not fit what this run is made of ({said}); bring back the classes, network and optimiser "
+            "that it was saved with, or pass --restart to discard it"
+        ) from None
