@@ -159,6 +159,23 @@ def test_a_best_checkpoint_is_never_of_steps_that_the_state_has_forgotten(tmp_pa
     assert state["best_miou"] == best.metrics["val"]["miou"]
 
 
+def test_the_last_checkpoint_has_scores_of_its_own_weights_or_none(tmp_path):
+    small_runs.draw_data(tmp_path)
+    config = small_runs.config_of(tmp_path, solver={"steps": 6}, eval_every=4, save_every=1)
+    scores = {}
+
+    def look(event):
+        if isinstance(event, StepEvent) and event.step > 1:  # told before this step is saved
+            last = load_checkpoint(tmp_path / "run" / "last.pth")
+            scores[last.provenance["step"]] = last.metrics
+
+    Trainer(config).run(look)
+    history = json.loads((tmp_path / "run" / "history.json").read_text())["evaluations"]
+    assert [step for step, metrics in scores.items() if metrics] == [4]
+    assert scores[4]["val"]["miou"] == history[0]["miou"]
+    assert load_checkpoint(tmp_path / "run" / "last.pth").metrics["val"]["miou"] == history[1]["miou"]
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_goes_on_with_its_scale(tmp_path, precision):
     solver = {"precision": precision, "deterministic": True, "steps": 6, "on_nan": "skip", "optimizer": "sgd"}

@@ -85,7 +85,6 @@ class Trainer:
         self.files = RunFiles(config, self.model_spec, self.preprocess, self.labels, fingerprint)
         self.files.open(self.state, restart, self.workers.is_main)
         self._listener: Listener | None = None
-        self._matrix: ConfusionMatrix | None = None
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
 
@@ -159,12 +158,13 @@ class Trainer:
                 self._collect()
                 state.averages.reset()
             improved = False
+            matrix: ConfusionMatrix | None = None  # scores of an earlier step would be those of other weights
             if state.step % eval_every == 0 or last:
-                improved = self._evaluate()
+                improved, matrix = self._evaluate()
                 clock.restart(state.step)
             # A best checkpoint whose steps are forgotten would be overwritten by a worse one when they are done again.
             if improved or state.step % save_every == 0 or last:
-                self._save_last()
+                self._save_last(matrix)
                 clock.restart(state.step)
 
     def _batches(self) -> Iterator[Batch]:
@@ -243,15 +243,14 @@ class Trainer:
             "or solver.on_nan=skip"
         )
 
-    def _evaluate(self) -> bool:
-        """Score the average and keep it when it is the best so far; return whether it is."""
+    def _evaluate(self) -> tuple[bool, ConfusionMatrix]:
+        """Score the average and keep it when it is the best so far; return whether it is, and its scores."""
         state = self.state
         self._settle()
         average = state.average.module
         assert isinstance(average, SegmentationModel)
         began = time.perf_counter()
         matrix, samples = evaluate(average, self.val_set, self.preprocess, self.workers, samples=SHOWN_SAMPLES)
-        self._matrix = matrix
         miou, before = matrix.mean_iou(), state.best_miou
         improved = miou > before
         if improved:
@@ -260,12 +259,12 @@ class Trainer:
                 self.files.save_best(state, matrix)
         epoch, seconds = (state.step - 1) // self.iterations, time.perf_counter() - began
         self._tell(EvaluationEvent(epoch, state.step, self.steps, matrix, before, improved, samples, seconds))
-        return improved
+        return improved, matrix
 
-    def _save_last(self) -> None:
+    def _save_last(self, matrix: ConfusionMatrix | None) -> None:
         self._settle()
         if self.workers.is_main:
-            self.files.save_last(self.state, self._matrix)
+            self.files.save_last(self.state, matrix)
         self.workers.barrier()
 
     def _settle(self) -> None:

@@ -68,7 +68,10 @@ class RunFiles:
         save_checkpoint(self.best, self._checkpoint(state, matrix), half=True)
 
     def save_last(self, state: RunState, matrix: ConfusionMatrix | None) -> None:
-        """Write history.json, last.pth and resume.pth, in this order: the history never ends before the state."""
+        """Write history.json, last.pth and resume.pth, in this order: the history never ends before the state.
+
+        `matrix` has the scores of just these weights, None where they were not evaluated.
+        """
         self.history.save()
         save_checkpoint(self.directory / "last.pth", self._checkpoint(state, matrix), half=True)
         save_state(self.directory / "resume.pth", state, self._fingerprint)
