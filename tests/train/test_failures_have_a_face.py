@@ -1,6 +1,7 @@
 """What goes wrong in a run ends in one line that helps, and never in a spoilt file."""
 
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -17,7 +18,7 @@ from click.testing import CliRunner
 
 from seg_core.atomic import remove_drafts, replacing
 from seg_core.config.loader import load_train_config
-from seg_core.errors import ConfigError, ImageError
+from seg_core.errors import ConfigError, ImageError, SegError
 from seg_core.models.checkpoint import load_checkpoint
 from seg_core.models.weights_file import read_weights_file
 from seg_train.build import build_datasets, build_labels, build_specs
@@ -235,6 +236,22 @@ def test_a_crop_that_the_network_cannot_take_is_refused_before_the_run(root):
     with pytest.raises(ConfigError, match=r"augment\.crop_hw \(INPUT\.CROP\): .*42x48"):
         run(root, augment={"crop_hw": [42, 48]})
     assert not (root / "run").exists()
+
+
+def test_a_loading_process_that_dies_while_a_step_is_computed_is_one_line(root, monkeypatch):
+    """Torch raises where the main process happens to be when it hears of that."""
+    trainer = Trainer(small_runs.config_of(root, data={"workers": 1}))
+    gradients = trainer.stepper._gradients
+
+    def killed(batches):
+        for process in multiprocessing.active_children():
+            process.kill()
+        time.sleep(1.0)  # the signal ends it
+        return gradients(batches)
+
+    monkeypatch.setattr(trainer.stepper, "_gradients", killed)
+    with pytest.raises(SegError, match=r"^data\.workers: a process that loads pictures has died, .* fewer workers"):
+        trainer.run()
 
 
 def test_a_gpu_without_room_is_one_line_with_what_helps(root, monkeypatch):

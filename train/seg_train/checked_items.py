@@ -142,14 +142,25 @@ def received(batches: Iterable[Batch | Failure]) -> Iterator[Batch]:
         try:
             batch = next(iterator, None)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            explained = explain_loading(error)
+            if explained is None:
                 raise
-            raise SegError(
-                "data.workers: a process that loads pictures has died, as happens when memory or shared memory "
-                "(/dev/shm) is full; use fewer workers or data.cache=false"
-            ) from None
+            raise explained from None
         if batch is None:
             return
         if isinstance(batch, Failure):
             raise batch.error()
         yield batch
+
+
+def explain_loading(error: RuntimeError) -> SegError | None:
+    """Return what `error` means when it is that of a loading process which has died, None when it is not.
+
+    Torch raises it from the handler of a signal: wherever the main process happens to be, not just in `received`.
+    """
+    if "DataLoader worker" not in str(error):
+        return None
+    return SegError(
+        "data.workers: a process that loads pictures has died, as happens when memory or shared memory "
+        "(/dev/shm) is full; use fewer workers or data.cache=false"
+    )

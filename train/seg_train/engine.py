@@ -17,7 +17,7 @@ from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
 from seg_train import build
-from seg_train.checked_items import Batch
+from seg_train.checked_items import Batch, explain_loading
 from seg_train.distill import build_distiller
 from seg_train.evaluate import EvaluationSet, evaluate
 from seg_train.events import EndEvent, EvaluationEvent, Event, Listener, StartEvent, StepEvent
@@ -135,7 +135,7 @@ class Trainer:
                 f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
                 "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
             )
-        return self.workers.explain(error)
+        return explain_loading(error) or self.workers.explain(error)
 
     def _train(self) -> None:
         config, state = self.config, self.state
