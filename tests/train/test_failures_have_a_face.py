@@ -172,6 +172,18 @@ def test_an_empty_data_set_is_refused(root):
         run(root)
 
 
+def test_an_empty_training_set_that_is_given_alone_is_refused_too(root):
+    class Nothing(Spoiler):
+        def __len__(self):
+            return 0
+
+    config = small_runs.config_of(root)
+    labels = build_labels(config.data.labels)
+    train_set, _ = build_datasets(config, build_specs(config, labels)[1], labels)
+    with pytest.raises(ConfigError, match="Nothing: is empty"):
+        Trainer(config, train_set=Nothing(train_set, set()))
+
+
 def test_a_batch_may_be_larger_than_the_data_set(root):
     told = run(root, solver={"batch_size": 11, "epochs": 3})
     assert [event.epoch for event in only(told, StepEvent)] == [0, 1, 2]

@@ -74,7 +74,8 @@ class Trainer:
         self.warm_start = build.load_weights(network, config.model)
         if train_set is None or val_set is None:
             built = build.build_datasets(config, self.preprocess, self.labels)
-            train_set, val_set = train_set or built[0], val_set or built[1]
+            train_set = built[0] if train_set is None else train_set  # an empty one is false
+            val_set = built[1] if val_set is None else val_set
         build.check_classes(self.labels, train_set, val_set)
         self.train_set, self.val_set = train_set, val_set
         share = config.solver.batch_size * config.solver.accumulate * self.workers.world_size
