@@ -143,6 +143,18 @@ def test_masks_of_nothing_known_teach_nothing_and_harm_nothing(root):
     assert_finite(root / "run")
 
 
+def test_validation_without_a_known_pixel_is_told_instead_of_a_best_that_is_not_there(root):
+    for path in (root / "val" / "masks").iterdir():
+        cv2.imwrite(str(path), np.full((64, 64), 255, np.uint8))
+    config = small_runs.write_config(root)
+    result = CliRunner().invoke(train_command, ["--config", str(config)])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert "data.val" in line
+    assert "no pixel of the 3 validation pictures has a class" in line
+    assert not list((root / "run").glob("*.pth"))
+
+
 @pytest.mark.parametrize("terms", [{"cross_entropy": 1.0}, {"dice": 1.0, "focal": 1.0, "lovasz": 1.0, "iou": 1.0}])
 def test_classes_that_no_mask_has_do_no_harm(root, terms):
     trainer = trainer_with(root, Targets, 1, loss={"cross_entropy": 0.0} | terms)

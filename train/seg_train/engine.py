@@ -253,6 +253,12 @@ class Trainer:
         began = time.perf_counter()
         matrix, samples = evaluate(average, self.val_set, self.preprocess, self.workers, samples=SHOWN_SAMPLES)
         miou, before = matrix.mean_iou(), state.best_miou
+        if math.isnan(miou):  # never better than anything: there would be no best checkpoint, and no word of why
+            raise SegError(
+                f"data.val: no pixel of the {len(self.val_set)} validation pictures has a class (all are "
+                f"{self.labels.ignore_index}, which counts nowhere), so that nothing can be scored; give masks with "
+                "classes of data.labels"
+            )
         improved = miou > before
         if improved:
             state.best_miou = miou
