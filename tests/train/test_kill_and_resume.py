@@ -176,6 +176,20 @@ def test_the_last_checkpoint_has_scores_of_its_own_weights_or_none(tmp_path):
     assert load_checkpoint(tmp_path / "run" / "last.pth").metrics["val"]["miou"] == history[1]["miou"]
 
 
+def test_a_run_begun_anew_and_stopped_does_not_go_on_as_the_one_before(tmp_path):
+    small_runs.draw_data(tmp_path)
+    config = small_runs.config_of(tmp_path)
+    Trainer(config).run()
+
+    def die(event):
+        if isinstance(event, StepEvent):
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        Trainer(config, restart=True).run(die)
+    assert Trainer(config).state.step == 0
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_goes_on_with_its_scale(tmp_path, precision):
     solver = {"precision": precision, "deterministic": True, "steps": 6, "on_nan": "skip", "optimizer": "sgd"}

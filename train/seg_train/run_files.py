@@ -47,9 +47,10 @@ class RunFiles:
         return self.directory / "best.pth"
 
     def open(self, state: RunState, restart: bool, writes: bool) -> None:
-        """Make the directory where this process `writes`, and without `restart` take up an earlier state there.
+        """Make the directory where this process `writes`; take up an earlier state there, or with `restart` remove it.
 
-        Raises SegError when it cannot be made, CheckpointError as `load_state` does.
+        Left there, it would be what a run begun anew goes on from when it is stopped before its first save. Raises
+        SegError when the directory cannot be made or the state not be removed, CheckpointError as `load_state` does.
         """
         if writes:
             try:
@@ -60,8 +61,14 @@ class RunFiles:
                 ) from None
             remove_drafts(self.directory)  # of a process that was killed while it wrote
         resume = self.directory / "resume.pth"
-        if resume.exists() and not restart:
-            load_state(resume, state, self._fingerprint)
+        if not restart:
+            if resume.exists():
+                load_state(resume, state, self._fingerprint)
+        elif writes:
+            try:
+                resume.unlink(missing_ok=True)
+            except OSError as error:
+                raise SegError(f"{resume}: cannot be removed ({error.strerror}); set another `output`") from None
 
     def save_best(self, state: RunState, matrix: ConfusionMatrix) -> None:
         """Write best.pth; raises CheckpointError when the disk refuses, the older one being kept."""
