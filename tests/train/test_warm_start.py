@@ -1,6 +1,7 @@
 """Weights of one network as the start of another."""
 
 import json
+import shutil
 
 import pytest
 import small_runs
@@ -14,6 +15,7 @@ from seg_core.models.checkpoint import Checkpoint, save_checkpoint
 from seg_core.spec import ModelSpec, PostprocessSpec, PreprocessSpec
 from seg_train.cli import train_command
 from seg_train.data_cli import data_command
+from seg_train.engine import Trainer
 from seg_train.warm_start import load_matching_weights
 
 OPTIONS = {"aux_head": True, "upsample": True}
@@ -122,6 +124,31 @@ def test_a_run_says_once_what_it_begins_with(tmp_path, small_network):
     again = CliRunner().invoke(train_command, ["--config", str(config)])
     assert "resumed at step 4" in again.stderr
     assert "note:" not in again.stderr
+
+
+def test_a_stopped_run_needs_what_it_began_with_no_more(tmp_path, small_network):
+    small_runs.draw_data(tmp_path)
+    donor = tmp_path / "donor.pth"
+
+    def trainer(path, **changes):
+        return Trainer(small_runs.config_of(tmp_path, model={"weights": str(path)}, **changes))
+
+    def save_donor(seed):
+        torch.manual_seed(seed)
+        torch.save(small_runs.SmallNetwork().state_dict(), donor)
+
+    save_donor(1)
+    trainer(donor).run()
+    shutil.copy(donor, tmp_path / "copy.pth")
+    assert trainer(tmp_path / "copy.pth").state.step == 4
+    save_donor(2)  # as of a run that has gone on since
+    assert trainer(donor).state.step == 4
+    with pytest.raises(CheckpointError, match=r"belongs to a run for which model\.weights held something else"):
+        trainer(shutil.copy(donor, tmp_path / "other.pth"))
+    donor.unlink()
+    assert trainer(donor).state.step == 4
+    with pytest.raises(CheckpointError, match=r"donor\.pth: no such file"):
+        trainer(donor, output=str(tmp_path / "anew"))
 
 
 def test_what_is_assumed_of_a_teacher_from_elsewhere_is_said(tmp_path, small_network):

@@ -27,7 +27,7 @@ from seg_train.loader import TrainingSet, build_train_loader, prefetch
 from seg_train.losses import SegmentationLoss
 from seg_train.overlap import describe_overlap
 from seg_train.parallel import Workers, build_device
-from seg_train.run_files import RunFiles
+from seg_train.run_files import RunFiles, find_state
 from seg_train.state import RunState
 from seg_train.step_clock import StepClock
 from seg_train.stepper import Stepper, TrainingError, set_determinism
@@ -69,9 +69,11 @@ class Trainer:
         torch.manual_seed(config.solver.seed)
         self.labels: LabelSet = build.build_labels(config.data.labels, config.data.merge)
         self.model_spec, self.preprocess = build.build_specs(config, self.labels)
-        network = build.build_network(build.training_spec(self.model_spec), self.preprocess, self.workers.device)
+        resumes = find_state(config, restart) is not None  # from weights that replace all others: no file need be left
+        spec = build.stored_spec(self.model_spec) if resumes else self.model_spec
+        network = build.build_network(build.training_spec(spec), self.preprocess, self.workers.device)
         build.check_crop(network, config)
-        self.warm_start = build.load_weights(network, config.model)
+        self.warm_start = None if resumes else build.load_weights(network, config.model)
         if train_set is None or val_set is None:
             built = build.build_datasets(config, self.preprocess, self.labels)
             train_set = built[0] if train_set is None else train_set  # an empty one is false
@@ -312,7 +314,7 @@ class Trainer:
             notes = (*notes, "solver.compile: the first steps take about a minute, less where torch has kept the code")
         if overlap := describe_overlap(self.train_set, self.val_set):
             notes = (*notes, overlap)
-        if self.warm_start is not None and self.state.step == 0:
+        if self.warm_start is not None:
             notes = (f"model.weights: {self.config.model.weights}: {self.warm_start}", *notes)
         return notes
 

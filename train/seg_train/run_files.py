@@ -21,6 +21,12 @@ from seg_train.history import History
 from seg_train.state import RunState, load_state, save_state
 
 
+def find_state(config: TrainConfig, restart: bool = False) -> Path | None:
+    """Return the state in the output directory that a run goes on from, None where it begins at its first step."""
+    path = config.output / "resume.pth"
+    return path if path.exists() and not restart else None
+
+
 class RunFiles:
     """Write and read the files of one run. Each is replaced as a whole: killed at any moment, the older one stays."""
 
@@ -60,11 +66,11 @@ class RunFiles:
                     f"{self.directory}: the output directory cannot be made ({error.strerror}); set another `output`"
                 ) from None
             remove_drafts(self.directory)  # of a process that was killed while it wrote
-        resume = self.directory / "resume.pth"
-        if not restart:
-            if resume.exists():
-                load_state(resume, state, self._fingerprint)
+        found = find_state(self.config, restart)
+        if found is not None:
+            load_state(found, state, self._fingerprint)
         elif writes:
+            resume = self.directory / "resume.pth"
             try:
                 resume.unlink(missing_ok=True)
             except OSError as error:
