@@ -1,21 +1,29 @@
 """`seg-data test-cfg`: what a configuration names is built and takes a step, before hours are spent on it."""
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import small_runs
+import torch
 from click.testing import CliRunner
 
+from seg_core.errors import ConfigError, MissingDependencyError
 from seg_core.label_merge import MERGES, merge_labels
 from seg_core.labels import CELEBAMASK_HQ
 from seg_core.models.checkpoint import load_checkpoint
 from seg_core.visualize import colourise
+from seg_train import rehearsal
 from seg_train.cli import train_command
 from seg_train.data_cli import data_command
+from seg_train.parallel import Workers
+from seg_train.rehearsal import rehearse
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+GPU = Workers(0, 1, torch.device("cuda", 0))
 SHIPPED = sorted(CONFIGS.glob("seed_*.yaml"))
 
 
@@ -80,6 +88,41 @@ def test_the_rehearsal_reads_the_data_and_says_what_training_would(faces):
     assert odd.exit_code == 1
     assert "INPUT.CROP" in odd.stderr
     assert "100x100" in odd.stderr
+
+
+def test_options_that_training_refuses_are_refused(faces):
+    seed = str(CONFIGS / "seed_face6.yaml")
+    wrong = ["-o", "solver.compile_options.nonsense=1"]
+    done = CliRunner().invoke(data_command, ["test-cfg", seed, "--synthetic", *overrides_for(faces), *wrong])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("error: solver.compile_options.nonsense: ")
+    trained = CliRunner().invoke(train_command, ["--config", seed, *overrides_for(faces), *wrong])
+    assert trained.stderr.splitlines()[-1] == done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"precision": "fp16"}, r"^solver\.precision: fp16"),
+        ({"on_nan": "skip"}, r"^solver\.on_nan: a recorded"),
+        ({"optimizer": "adabelief"}, r"^solver\.compile: AdaBelief"),
+    ],
+)
+def test_what_cannot_be_recorded_on_a_gpu_is_refused(tmp_path, small_network, changes, text, monkeypatch):
+    """Only the decision, which needs no GPU."""
+    config = small_runs.config_of(tmp_path, solver={"compile": "cuda_graphs"} | changes)
+    small_runs.draw_data(tmp_path)
+    rehearse(config, synthetic=True)  # on a CPU nothing is recorded
+    check = rehearsal.check_options
+    monkeypatch.setattr(rehearsal, "check_options", lambda options, workers, optimizer: check(options, GPU, optimizer))
+    with pytest.raises(ConfigError, match=text):
+        rehearse(config, synthetic=True)
+
+
+def test_a_tensorboard_that_is_not_there_is_missed_before_anything_is_built(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingDependencyError, match="tensorboard"):
+        rehearse(small_runs.config_of(tmp_path, tensorboard=True), synthetic=True)
 
 
 @pytest.mark.parametrize("grey", [False, True])

@@ -21,8 +21,10 @@ from seg_train.losses import SegmentationLoss
 from seg_train.memory import peak_memory_mb
 from seg_train.optim import build_optimizer
 from seg_train.overlap import describe_overlap
-from seg_train.parallel import build_device
+from seg_train.parallel import Workers, build_device
 from seg_train.pictures import displayed, draw_batch
+from seg_train.stepper import check_options
+from seg_train.tensorboard_log import require_tensorboard
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 Batch = tuple[Tensor, Tensor]
@@ -60,8 +62,10 @@ def rehearse(config: TrainConfig, synthetic: bool = False, steps: int = 1, show:
     """Build the run of `config`, take `steps` steps and look at one picture as evaluation does.
 
     With `synthetic` pictures and labels are drawn and no data set is opened. Nothing is written but `show`, a picture
-    of the batch. Raises SegError in one line, the same one that training would end with.
+    of the batch. Raises SegError in one line, the same one that training of one process would end with.
     """
+    if config.tensorboard:
+        require_tensorboard()
     device = build_device(config.device)
     watch = _Watch(device)
     torch.manual_seed(config.solver.seed)
@@ -104,6 +108,7 @@ def _take_steps(
     device = torch.device(result.device)
     extra = graph.distiller.trainable_parameters() if graph.distiller else []
     optimizer = build_optimizer(graph.network, config.solver, device.type == "cuda", extra)
+    check_options(config.solver, Workers(0, 1, device), optimizer)
 
     def before_loss(_module: torch.nn.Module, inputs: tuple[dict[str, Tensor], Tensor]) -> None:
         watch.stop("forward")

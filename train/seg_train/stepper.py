@@ -49,6 +49,33 @@ def set_determinism(options: SolverSection) -> None:
     torch.backends.cudnn.benchmark = not options.deterministic
 
 
+def _records(options: SolverSection, device: torch.device) -> bool:
+    return options.compile == "cuda_graphs" and device.type == "cuda"
+
+
+def check_options(options: SolverSection, workers: Workers, optimizer: torch.optim.Optimizer) -> None:
+    """Raise ConfigError where what is asked for together does not go together on the device of `workers`."""
+    if options.compile_options:  # also where nothing gets compiled: a run is often tried on a CPU first
+        choose_options(options)
+    if _records(options, workers.device):
+        if options.precision == "fp16":
+            raise ConfigError(
+                "solver.precision: fp16 adapts its scale after every step, which cannot be recorded; use bf16"
+            )
+        if options.on_nan == "skip":
+            raise ConfigError("solver.on_nan: a recorded step cannot be left out; use solver.compile=default")
+        if not isinstance(optimizer, _RECORDABLE):
+            name = type(optimizer).__name__
+            raise ConfigError(
+                f"solver.compile: {name} cannot be recorded; use adamw, adam or sgd, or solver.compile=default"
+            )
+    if options.sync_bn and workers.is_parallel:
+        if options.compile != "off":
+            raise ConfigError("solver.sync_bn: its exchange cannot be compiled; set solver.compile=off")
+        if workers.device.type != "cuda":
+            raise ConfigError("solver.sync_bn: BatchNorm is synchronised on GPUs alone; set it to false on CPUs")
+
+
 class Stepper:
     """Take steps with the parts of a RunState; `losses` of a step are left on the device."""
 
@@ -66,8 +93,8 @@ class Stepper:
         self._owed = 0.0
         self._workers = workers
         self.compiles = options.compile != "off" and self.device.type == "cuda"
-        self._records = self.compiles and options.compile == "cuda_graphs"
-        self._check_options()
+        self._records = _records(options, self.device)
+        check_options(options, workers, state.optimizer)
         self._parameters = [p for p in graph.parameters() if p.requires_grad]
         self._module: Callable[..., Losses] = compile_graph(graph, options) if self.compiles else graph
         self._recording = Recording(state, self._on_device) if self._records else None
@@ -211,24 +238,3 @@ class Stepper:
                 f"step {self.state.step + 1}: {MOST_SKIPPED} steps in a row without a finite loss; lower solver.lr, "
                 "set solver.grad_clip or use solver.precision=bf16"
             )
-
-    def _check_options(self) -> None:
-        options, cuda = self.options, self.device.type == "cuda"
-        if options.compile_options:  # also where nothing gets compiled: a run is often tried on a CPU first
-            choose_options(options)
-        if self._records and options.precision == "fp16":
-            raise ConfigError(
-                "solver.precision: fp16 adapts its scale after every step, which cannot be recorded; use bf16"
-            )
-        if self._records and options.on_nan == "skip":
-            raise ConfigError("solver.on_nan: a recorded step cannot be left out; use solver.compile=default")
-        if self._records and not isinstance(self.state.optimizer, _RECORDABLE):
-            name = type(self.state.optimizer).__name__
-            raise ConfigError(
-                f"solver.compile: {name} cannot be recorded; use adamw, adam or sgd, or solver.compile=default"
-            )
-        if options.sync_bn and self._workers.is_parallel:
-            if options.compile != "off":
-                raise ConfigError("solver.sync_bn: its exchange cannot be compiled; set solver.compile=off")
-            if not cuda:
-                raise ConfigError("solver.sync_bn: BatchNorm is synchronised on GPUs alone; set it to false on CPUs")

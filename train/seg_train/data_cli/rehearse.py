@@ -45,7 +45,8 @@ def rehearse_command(
     """Build everything that CONFIG names and take one batch through it; write nothing but what --show names.
 
     Prints the shapes of all heads, the number of parameters, the peak of memory, the time of each stage and the
-    configuration as it was understood. What training would stop at stops this too, in one line.
+    configuration as it was understood. What training in one process would stop at before its first step stops this
+    too, in one line.
     """
     require_torch("trying a training configuration")
     from seg_core.config.loader import read_train_config
