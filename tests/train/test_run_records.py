@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 import small_runs
+import torch
 from click.testing import CliRunner
 
 from seg_core.models.checkpoint import load_checkpoint, save_checkpoint
 from seg_train.data_cli import data_command
 from seg_train.engine import Trainer
+from seg_train.parallel import Workers
 from seg_train.run_records import SHOWN_STEPS, group_runs, read_run
 
 pytestmark = pytest.mark.usefixtures("small_network")
@@ -24,6 +26,14 @@ def root(tmp_path_factory, small_network):
         config = small_runs.config_of(root, solver={"steps": 6, "seed": seed}, eval_every=2, log_every=1, **more)
         Trainer(config.model_copy(update={"output": root / name})).run()
     return root
+
+
+class FourProcesses(Workers):
+    """The first of four, with none to talk to."""
+
+    @property
+    def is_parallel(self):
+        return False
 
 
 def invoke(*arguments):
@@ -71,6 +81,20 @@ def test_how_steps_are_compiled_is_no_part_of_a_recipe(root):
         changed = {"solver": other if other is before else solver | other}
         provenance = record.provenance | {"config": record.provenance["config"] | changed}
         assert replace(record, provenance=provenance).recipe() == record.recipe()
+
+
+def test_of_how_many_processes_a_step_is_made_is_part_of_a_recipe(root, tmp_path):
+    record = read_run(root / "a")
+    assert record.to_json()["world_size"] == 1
+    before = {key: value for key, value in record.provenance.items() if key != "world_size"}  # when it was not kept
+    assert replace(record, provenance=before).recipe() == record.recipe()
+    config = small_runs.config_of(root, output=str(tmp_path / "four"), solver={"steps": 1})
+    trainer = Trainer(config, workers=FourProcesses(0, 4, torch.device("cpu")))
+    trainer.run()
+    provenance = read_run(tmp_path / "four").provenance
+    assert provenance["world_size"] == 4
+    other = replace(record, provenance=record.provenance | {"world_size": provenance["world_size"]})
+    assert len(group_runs([record, other])) == 2
 
 
 def test_what_is_done_to_the_data_is_part_of_a_recipe(root, tmp_path):

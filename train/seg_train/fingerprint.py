@@ -42,7 +42,7 @@ class Fingerprint:
 
     `data` has the images by their use ("training", "validation"), `inputs` hashes of what other keys of the
     configuration name, `starts` where weights come from before the first step. `before` is the hash of the
-    configuration that states had when paths counted.
+    configuration that states had when paths counted. `world_size` is how many processes make a step; hashes hold it.
     """
 
     config: str
@@ -50,6 +50,7 @@ class Fingerprint:
     inputs: Mapping[str, str]
     starts: Mapping[str, Start]
     before: str
+    world_size: int = 1
 
     def to_state(self) -> dict[str, Any]:
         """Return what a state keeps of it."""
@@ -107,7 +108,7 @@ def take_fingerprint(config: TrainConfig, train_set: object, val_set: object, wo
     }
     inputs = _describe_inputs(config, getattr(train_set, "swapped", frozenset()))
     before = _hash(config, world_size, {"data": _PLACES})
-    return Fingerprint(hash_config(config, world_size), data, inputs, starts, before)
+    return Fingerprint(hash_config(config, world_size), data, inputs, starts, before, world_size)
 
 
 def hash_config(config: TrainConfig, world_size: int = 1) -> str:

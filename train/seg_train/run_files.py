@@ -121,6 +121,7 @@ class RunFiles:
             "step": step,
             "torch": torch.__version__,
             "device": _device_name(device),
+            "world_size": self._fingerprint.world_size,
             "train_images": self._fingerprint.data["training"].count,
             "val_images": self._fingerprint.data["validation"].count,
             "config": config,

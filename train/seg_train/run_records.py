@@ -54,10 +54,15 @@ class RunRecord:
         return int(self.evaluations[-1]["step"])
 
     def recipe(self) -> str:
-        """Return its configuration without the seed and what shapes no weights, as text that equal recipes share."""
+        """Return its configuration without the seed and what shapes no weights, as text that equal recipes share.
+
+        Of how many processes there were the size of a step depends; runs that do not say are taken for those of one.
+        """
         config = {key: value for key, value in self.provenance["config"].items() if key not in _NO_RECIPE}
         solver = {key: value for key, value in config["solver"].items() if key not in _NO_RECIPE_OF_SOLVER}
-        return json.dumps({**config, "solver": solver, "steps": self.last_step}, sort_keys=True)
+        processes = self.provenance.get("world_size", 1)
+        shared = {**config, "solver": solver, "steps": self.last_step, "world_size": processes}
+        return json.dumps(shared, sort_keys=True)
 
     def step_ms(self) -> float | None:
         """Return the median time of its logged steps."""
