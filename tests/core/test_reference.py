@@ -75,11 +75,22 @@ def test_they_agree_on_large_pictures_too(source_hw, size_hw):
         assert Preprocessor(spec)(image).tensor.tobytes() == reference_preprocess(spec, image)[0].tobytes()
 
 
-@pytest.mark.parametrize(("source", "target"), [(3, 197), (5, 281)])
+@pytest.mark.parametrize(("source", "target"), [(49, 256), (93, 256), (499, 256), (98, 512), (198, 512)])
 def test_the_scale_of_linear_exact_is_the_inverse_of_the_inverse(source, target):
     row = np.random.default_rng(2).integers(0, 256, (1, source, 1), np.uint8)
-    # 1 / (dst / src) and src / dst differ in the last bit here, and that moves a weight by 1/256.
-    assert 1.0 / (target / source) != source / target
+    # 1 / (dst / src) and src / dst differ in the last bit here; where that bit decides a tie, weights move by 1/256.
+    other = (source / target * (np.arange(target) + 0.5) - 0.5) % 1 * 256
+    same = (1.0 / (target / source) * (np.arange(target) + 0.5) - 0.5) % 1 * 256
+    assert (np.rint(other) % 256 != np.rint(same) % 256).any()  # 0 and 256 would be the same pixel
+    expected = cv2.resize(row, (target, 1), interpolation=cv2.INTER_LINEAR_EXACT)
+    np.testing.assert_array_equal(numpy_path.resize_linear_exact(row, (1, target))[..., 0], expected)
+
+
+@pytest.mark.parametrize(("source", "target"), [(255, 256), (301, 256), (333, 256), (302, 512), (1022, 512)])
+def test_ties_of_linear_exact_are_rounded_to_even(source, target):
+    row = np.random.default_rng(2).integers(0, 256, (1, source, 1), np.uint8)
+    weights = (1.0 / (target / source) * (np.arange(target) + 0.5) - 0.5) % 1 * 256
+    assert (weights % 1 == 0.5).all()  # as of every odd side at 256, and of twice an odd one at 512
     expected = cv2.resize(row, (target, 1), interpolation=cv2.INTER_LINEAR_EXACT)
     np.testing.assert_array_equal(numpy_path.resize_linear_exact(row, (1, target))[..., 0], expected)
 

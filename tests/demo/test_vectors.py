@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seg_core.reference import reference_preprocess, restore_labels
@@ -69,3 +70,20 @@ def test_hash_and_generator_are_the_published_ones(vectors):
 def test_the_whole_contract_is_asked_for_with_either_interpolation_under_every_policy(rows):
     found = {tuple(row[key] for key in ("interpolation", "resize")) for row in rows if row["kind"] == "preprocess"}
     assert len(found) == 6
+
+
+def test_rows_at_the_sizes_of_networks_hold_ties_and_the_last_bit_of_the_scale(rows):
+    def weights(source, target, scale):
+        return np.rint((scale * (np.arange(target) + 0.5) - 0.5) % 1 * 256) % 256
+
+    ties = bits = 0
+    for row in rows:
+        for side in ("h", "w"):
+            source, target = int(row[f"source_{side}"]), int(row[f"size_{side}"])
+            if target < 256:
+                continue
+            scale = 1.0 / (target / source)
+            ties += bool(((scale * (np.arange(target) + 0.5) - 0.5) % 1 * 256 % 1 == 0.5).all())
+            bits += bool((weights(source, target, scale) != weights(source, target, source / target)).any())
+    assert ties >= 3
+    assert bits >= 3
