@@ -1,4 +1,4 @@
-"""Write `vectors.csv`: seeded cases of the preprocessing contract and hashes of what must come out.
+"""Write `vectors.csv`: seeded cases of the contracts and hashes of what must come out.
 
 Pictures and label maps are drawn by a generator that every language can write in five lines, so that no image file
 travels. Run it by `make vectors`; a test proves that nothing changed.
@@ -18,9 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_core.geometry import Geometry, Roi, plan_geometry
-from seg_core.spec import IMAGENET_MEAN, IMAGENET_STD, PreprocessSpec
+from seg_core.prior import carry_labels
+from seg_core.spec import IMAGENET_MEAN, IMAGENET_STD, PostprocessSpec, PreprocessSpec, TensorSpec
 
 UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+
+#: Turns (spec, picture, region, previous labels) into a tensor.
+Preprocess = Callable[[PreprocessSpec, UInt8, Roi | None, UInt8 | None], npt.NDArray[Any]]
 
 #: scale, mean and std (RGB) by the name in the column `norm`. "raw" hands uint8 pixels over.
 NORMS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
@@ -37,14 +42,20 @@ SIZES = (
     ((17, 200), (32, 32)), ((200, 19), (24, 40)), ((128, 128), (8, 8)), ((101, 103), (33, 35)), ((48, 64), (48, 64)),
 )  # fmt: skip
 
-#: What only the sizes of real networks show. At 256, odd sides make every weight of LINEAR_EXACT a tie, so that rounding
-#: halves up differs from rounding them to even; and `src / dst` for `1 / (dst / src)` moves pixels at 499 and 198.
+#: What only the sizes of real networks show. At 256, odd sides make every weight of LINEAR_EXACT a tie, so that
+#: rounding halves up differs from rounding them to even; `src / dst` for `1 / (dst / src)` moves pixels at 499 and 198.
 NETWORK_SIZES = (((301, 333), (256, 256)), ((333, 499), (256, 256)), ((98, 198), (512, 512)))
+
+#: Of the rows `prior`: pixel values of the labels 0..17. Label 18 has none, so its pixels must become 0.
+PRIOR_VALUES = tuple(20 + 13 * label for label in range(18))
+
+#: Of the rows `label`: classes of the scores, and how many times as large as their map the network's input is.
+SCORE_CLASSES, SCORE_STRIDE = 5, 4
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row. `roi` is "top:left:height:width" or empty; `classes` counts those of a label map."""
+    """One row. `roi` is "top:left:height:width" or empty; in rows `label`, `pad_value` is the label outside it."""
 
     kind: str
     seed: int
@@ -66,12 +77,16 @@ class Case:
         scale, mean, std = NORMS[self.norm]
         channels = slice(None, None, -1) if self.color == "bgr" else slice(1 if self.color == "gray" else None)
         options: dict[str, Any] = {name: getattr(self, name) for name in ("color", "resize", "interpolation", "reduce")}
+        mean, std = mean[channels], std[channels]
+        if self.kind == "prior":
+            options |= {"prior": "previous_labels", "prior_values": PRIOR_VALUES}
+            mean, std = (*mean, 0.0), (*std, 1.0)
         return PreprocessSpec(
             size_hw=(self.size_h, self.size_w),
             pad_value=self.pad_value,
             scale=scale,
-            mean=mean[channels],
-            std=std[channels],
+            mean=mean,
+            std=std,
             layout="nchw" if self.layout == "nchw" else "nhwc",
             dtype="uint8" if self.norm == "raw" else "float32",
             **options,
@@ -84,6 +99,10 @@ class Case:
     def geometry(self) -> Geometry:
         """Return where the picture goes."""
         return plan_geometry((self.source_h, self.source_w), self.spec(), self.region())
+
+    def geometry_before(self) -> Geometry:
+        """Return where the frame before went, of which the network saw the whole."""
+        return plan_geometry((self.source_h, self.source_w), self.spec())
 
 
 def draw_bytes(seed: int, count: int) -> UInt8:
@@ -113,6 +132,13 @@ def draw_picture(case: Case) -> UInt8:
 def draw_labels(case: Case) -> UInt8:
     """Return the case's label map (h, w) at network size, values 0..18: each byte modulo 19."""
     return (draw_bytes(case.seed, case.size_h * case.size_w) % 19).reshape(case.size_h, case.size_w)
+
+
+def draw_scores(case: Case) -> Float32:
+    """Return scores float32 (1, C, h, w) or (1, h, w, C), as the case's layout says: 0..3, so that most are tied."""
+    small_hw = (case.size_h // SCORE_STRIDE, case.size_w // SCORE_STRIDE)
+    shape = (1, SCORE_CLASSES, *small_hw) if case.layout == "nchw" else (1, *small_hw, SCORE_CLASSES)
+    return (draw_bytes(case.seed, SCORE_CLASSES * small_hw[0] * small_hw[1]) % 4).astype(np.float32).reshape(shape)
 
 
 def list_cases() -> Iterator[Case]:
@@ -145,6 +171,8 @@ def list_cases() -> Iterator[Case]:
     yield from _nearest_cases(seeds, turns)
     for source, size in NETWORK_SIZES:
         yield Case("resize", next(seeds), *source, "", *size)
+    yield from _prior_cases(seeds)
+    yield from _label_cases(seeds)
 
 
 def _nearest_cases(seeds: Iterator[int], turns: Iterator[tuple[str, str, str, str, int]]) -> Iterator[Case]:
@@ -160,24 +188,68 @@ def _nearest_cases(seeds: Iterator[int], turns: Iterator[tuple[str, str, str, st
             )
 
 
+def _prior_cases(seeds: Iterator[int]) -> Iterator[Case]:
+    """Yield frames that are fed the labels of the frame before: with its geometry, and after the region has moved."""
+    turns = zip(
+        itertools.cycle(("rgb", "bgr", "gray", "bgr", "rgb")),
+        itertools.cycle(("imagenet", "raw", "pixels", "half")),
+        itertools.cycle(("nchw", "nhwc")),
+        itertools.cycle((114, 0)),
+        strict=False,
+    )
+    sizes = (((31, 47), (16, 16)), ((97, 61), (40, 56)))
+    for (source, size), policy in itertools.product(sizes, ("stretch", "letterbox", "center_crop")):
+        color, norm, layout, pad = next(turns)
+        for roi in ("", _part_of(source)):
+            yield Case(
+                "prior", next(seeds), *source, roi, *size, color, policy, pad_value=pad, norm=norm, layout=layout
+            )
+
+
+def _label_cases(seeds: Iterator[int]) -> Iterator[Case]:
+    """Yield scores at a quarter of the network's size on their way to labels at that of the picture."""
+    turns = zip(itertools.cycle(("nchw", "nhwc")), itertools.cycle((0, 255, 18, 7, 0)), strict=False)
+    sizes = (((31, 47), (16, 16)), ((97, 61), (40, 56)), ((48, 64), (48, 64)))
+    for (source, size), policy in itertools.product(sizes, ("stretch", "letterbox", "center_crop")):
+        layout, outside = next(turns)
+        for roi in ("", _part_of(source)):
+            yield Case("label", next(seeds), *source, roi, *size, resize=policy, pad_value=outside, layout=layout)
+
+
 def _part_of(source: tuple[int, int]) -> str:
     height, width = source
     return f"{height // 5}:{width // 4}:{max(1, height // 2)}:{max(1, width * 2 // 3)}"
 
 
-def compute(case: Case, preprocess: Callable[[PreprocessSpec, UInt8, Roi | None], npt.NDArray[Any]]) -> str:
-    """Return the hash of what `case` gives, `preprocess` making tensors; label maps go back by the geometry."""
+def compute(case: Case, preprocess: Preprocess) -> str:
+    """Return the hash of what `case` gives, `preprocess` making tensors; labels go by the geometry and the contract."""
+    geometry = case.geometry()
     if case.kind == "restore":
-        return hash_bytes(case.geometry().restore_labels(draw_labels(case), outside_label=255).tobytes())
-    tensor = preprocess(case.spec(), draw_picture(case), case.region())
+        return hash_bytes(geometry.restore_labels(draw_labels(case), outside_label=255).tobytes())
+    if case.kind == "label":
+        return hash_bytes(_label(case, geometry).tobytes())
+    prior = carry_labels(draw_labels(case), case.geometry_before(), geometry) if case.kind == "prior" else None
+    return hash_tensor(preprocess(case.spec(), draw_picture(case), case.region(), prior))
+
+
+def hash_tensor(tensor: npt.NDArray[Any]) -> str:
+    """Return the hash of a tensor's bytes, those of floats in little-endian order."""
     return hash_bytes(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
 
 
-def opencv(spec: PreprocessSpec, image_bgr: UInt8, roi: Roi | None) -> npt.NDArray[Any]:
+def _label(case: Case, geometry: Geometry) -> UInt8:
+    from seg_core.postprocessing import Postprocessor
+
+    scores = draw_scores(case)
+    output = TensorSpec("scores", "logits", scores.shape, "float32", "nchw" if case.layout == "nchw" else "nhwc")
+    return Postprocessor(PostprocessSpec("labels", outside_label=case.pad_value))(scores, output, geometry)
+
+
+def opencv(spec: PreprocessSpec, image_bgr: UInt8, roi: Roi | None, prior: UInt8 | None) -> npt.NDArray[Any]:
     """Return the tensor made by the OpenCV path."""
     from seg_core.preprocessing import Preprocessor
 
-    return Preprocessor(spec)(image_bgr, roi).tensor
+    return Preprocessor(spec)(image_bgr, roi, prior).tensor
 
 
 def main() -> None:

@@ -142,6 +142,6 @@ def test_kotlin_lines_are_those_that_the_jvm_runs():
 def test_columns_and_files_that_are_named_exist():
     header = (ROOT / "mobile_demo" / "vectors" / "vectors.csv").read_text(encoding="utf-8").split("\n", 1)[0].split(",")
     for column in re.findall(r"`(\w+)`", re.search(r"\| columns \|.*?\n\n", GUIDE, re.DOTALL).group()):
-        assert column in {*header, "preprocess", "restore"}, column
+        assert column in {*header, "preprocess", "restore", "prior", "label"}, column
     for link in re.findall(r"\]\(([^)#]+)\)", GUIDE):
         assert (ROOT / "docs" / "how-to" / link).exists(), link

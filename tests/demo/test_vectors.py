@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seg_core.reference import reference_preprocess, restore_labels
+from seg_core.reference import carry_labels, reference_preprocess, restore_labels
 
 FOLDER = Path(__file__).parents[2] / "mobile_demo" / "vectors"
 
@@ -34,21 +34,33 @@ def test_the_generator_writes_the_committed_file(tmp_path):
     assert (tmp_path / "again.csv").read_bytes() == (FOLDER / "vectors.csv").read_bytes()
 
 
+def numpy_hash(vectors, case):
+    """The hash of a case by numpy alone."""
+    geometry = case.geometry()
+    if case.kind == "restore":
+        return vectors.hash_bytes(restore_labels(geometry, vectors.draw_labels(case), outside_label=255).tobytes())
+    if case.kind == "label":
+        scores = vectors.draw_scores(case)
+        labels = np.argmax(scores[0], axis=0 if case.layout == "nchw" else 2).astype(np.uint8)
+        labels = labels.repeat(vectors.SCORE_STRIDE, axis=0).repeat(vectors.SCORE_STRIDE, axis=1)
+        return vectors.hash_bytes(restore_labels(geometry, labels, outside_label=case.pad_value).tobytes())
+    prior = None
+    if case.kind == "prior":
+        prior = carry_labels(vectors.draw_labels(case), case.geometry_before(), geometry)
+    tensor, _ = reference_preprocess(case.spec(), vectors.draw_picture(case), case.region(), prior)
+    return vectors.hash_tensor(tensor)
+
+
 def test_pure_numpy_gives_every_row(vectors, rows):
     cases = list(vectors.list_cases())
     assert len(cases) == len(rows)
     for case, row in zip(cases, rows, strict=True):
-        if case.kind == "restore":
-            labels = restore_labels(case.geometry(), vectors.draw_labels(case), outside_label=255)
-            found = vectors.hash_bytes(labels.tobytes())
-        else:
-            found = vectors.compute(case, lambda *arguments: reference_preprocess(*arguments)[0])
-        assert found == row["fnv1a64"], row
+        assert numpy_hash(vectors, case) == row["fnv1a64"], row
 
 
 def test_the_rows_cover_the_contract(rows):
     for column, values in {
-        "kind": {"resize", "preprocess", "restore"},
+        "kind": {"resize", "preprocess", "restore", "prior", "label"},
         "color": {"rgb", "bgr", "gray"},
         "resize": {"stretch", "letterbox", "center_crop"},
         "interpolation": {"linear_exact", "nearest"},
@@ -70,6 +82,16 @@ def test_hash_and_generator_are_the_published_ones(vectors):
 def test_the_whole_contract_is_asked_for_with_either_interpolation_under_every_policy(rows):
     found = {tuple(row[key] for key in ("interpolation", "resize")) for row in rows if row["kind"] == "preprocess"}
     assert len(found) == 6
+
+
+def test_the_rows_of_priors_and_labels_ask_for_every_layout_and_policy(rows):
+    for kind in ("prior", "label"):
+        for columns in (("layout", "resize"), ("layout", "roi"), ("resize", "roi")):
+            found = {tuple(bool(row[key]) if key == "roi" else row[key] for key in columns)
+                     for row in rows if row["kind"] == kind}  # fmt: skip
+            assert len(found) == (4 if columns == ("layout", "roi") else 6), (kind, columns)
+    assert {row["color"] for row in rows if row["kind"] == "prior"} == {"rgb", "bgr", "gray"}
+    assert {"0", "255"} < {row["pad_value"] for row in rows if row["kind"] == "label" and row["roi"]}
 
 
 def test_rows_at_the_sizes_of_networks_hold_ties_and_the_last_bit_of_the_scale(rows):

@@ -5,9 +5,11 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #include "draw.hpp"
 #include "segproof/geometry.hpp"
+#include "segproof/postprocess.hpp"
 #include "segproof/preprocess.hpp"
 
 namespace segproof {
@@ -77,6 +79,12 @@ PreprocessSpec spec_of(Row& row) {
     spec.pad_value = static_cast<std::uint8_t>(std::stoi(row["pad_value"]));
     spec.layout = row["layout"] == "nchw" ? Layout::nchw : Layout::nhwc;
     set_norm(spec, row["norm"]);
+    if (row["kind"] == "prior") {  // label 18 has no value
+        for (int label = 0; label < 18; ++label) {
+            spec.prior_values.push_back(static_cast<std::uint8_t>(20 + 13 * label));
+        }
+        spec.mean.push_back(0), spec.deviation.push_back(1);
+    }
     return spec;
 }
 
@@ -86,21 +94,49 @@ std::optional<Rect> roi_of(Row& row) {
     return Rect{std::stoi(parts.at(0)), std::stoi(parts.at(1)), std::stoi(parts.at(2)), std::stoi(parts.at(3))};
 }
 
+Picture draw_labels(std::uint32_t seed, Size size) {
+    Picture labels(size, 1);
+    labels.bytes = draw_bytes(seed, size.area());
+    for (std::uint8_t& label : labels.bytes) label = static_cast<std::uint8_t>(label % 19);
+    return labels;
+}
+
+// Labels of drawn scores, of which most are tied: five classes, at a quarter of the network's size.
+Picture label_scores(Row& row, std::uint32_t seed, const Geometry& geometry) {
+    TensorSpec output;
+    output.role = Role::logits;
+    output.layout = row["layout"] == "nchw" ? Layout::nchw : Layout::nhwc;
+    const std::int64_t height = geometry.size.height / 4;
+    const std::int64_t width = geometry.size.width / 4;
+    output.shape = {1, height, width, 5};
+    if (output.layout == Layout::nchw) output.shape = {1, 5, height, width};
+    std::vector<float> scores;
+    for (const std::uint8_t byte : draw_bytes(seed, static_cast<std::size_t>(5 * height * width))) {
+        scores.push_back(static_cast<float>(byte % 4));
+    }
+    PostprocessSpec spec;
+    spec.outside_label = static_cast<std::uint8_t>(std::stoi(row["pad_value"]));
+    return postprocess(spec, output, {output.shape, std::move(scores)}, geometry).source;
+}
+
+std::uint64_t hash_picture(const Picture& picture) {
+    return hash_bytes(picture.bytes.data(), picture.bytes.size());
+}
+
 std::uint64_t compute(Row& row) {
     const PreprocessSpec spec = spec_of(row);
     const Size source = {std::stoi(row["source_h"]), std::stoi(row["source_w"])};
     const auto seed = static_cast<std::uint32_t>(std::stoul(row["seed"]));
     const Geometry geometry = plan_geometry(source, spec, roi_of(row));
-    if (row["kind"] == "restore") {
-        Picture labels(spec.size, 1);
-        labels.bytes = draw_bytes(seed, spec.size.area());
-        for (std::uint8_t& label : labels.bytes) label = static_cast<std::uint8_t>(label % 19);
-        const Picture restored = restore_labels(geometry, labels, 255);
-        return hash_bytes(restored.bytes.data(), restored.bytes.size());
+    if (row["kind"] == "restore") return hash_picture(restore_labels(geometry, draw_labels(seed, spec.size), 255));
+    if (row["kind"] == "label") return hash_picture(label_scores(row, seed, geometry));
+    std::optional<Picture> prior;
+    if (row["kind"] == "prior") {
+        prior = carry_labels(draw_labels(seed, spec.size), plan_geometry(source, spec), geometry);
     }
     Picture image(source, 3);
     image.bytes = draw_bytes(seed, source.area() * 3);
-    const Tensor tensor = Preprocessor(spec)(image, geometry);
+    const Tensor tensor = Preprocessor(spec)(image, geometry, prior ? &*prior : nullptr);
     return std::visit([](const auto& values) { return hash_bytes(values.data(), values.size() * sizeof(values[0])); },
                       tensor.values);
 }

@@ -2,8 +2,9 @@
 // The page runs all rows when it starts; the tests run them under Node.
 
 import { planGeometry } from './geometry.js';
+import { postprocess, restoreLabels } from './postprocess.js';
 import { preprocess } from './preprocess.js';
-import { restoreLabels } from './postprocess.js';
+import { carryLabels } from './prior.js';
 
 /** @typedef {import('./manifest.js').PreprocessSpec} PreprocessSpec */
 /** @typedef {Record<string, string>} Row */
@@ -17,6 +18,12 @@ const NORMS = {
   pixels: { scale: 1, mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] },
   raw: { scale: 1, mean: [0, 0, 0], std: [1, 1, 1] },
 };
+
+/** Of the rows `prior`: pixel values of the labels 0..17; label 18 has none. */
+const PRIOR_VALUES = Array.from({ length: 18 }, (_, label) => 20 + 13 * label);
+
+/** Of the rows `label`: classes of the scores, and how many times as large as their map the network's input is. */
+const SCORES = { classes: 5, stride: 4 };
 
 /** @param {string} text @returns {Row[]} */
 export function parseCsv(text) {
@@ -85,6 +92,7 @@ function specOf(row) {
   const norm = NORMS[row.norm];
   const pick = (/** @type {number[]} */ values) =>
     color === 'gray' ? values.slice(0, 1) : color === 'bgr' ? [...values].reverse() : values;
+  const prior = row.kind === 'prior';
   return /** @type {PreprocessSpec} */ ({
     size_hw: [Number(row.size_h), Number(row.size_w)],
     color,
@@ -93,12 +101,33 @@ function specOf(row) {
     reduce: row.reduce,
     pad_value: Number(row.pad_value),
     scale: norm.scale,
-    mean: pick(norm.mean),
-    std: pick(norm.std),
+    mean: [...pick(norm.mean), ...(prior ? [0] : [])],
+    std: [...pick(norm.std), ...(prior ? [1] : [])],
     layout: row.layout,
     dtype: row.norm === 'raw' ? 'uint8' : 'float32',
-    version: 1,
+    ...(prior ? { version: 2, prior: 'previous_labels', prior_values: PRIOR_VALUES } : { version: 1 }),
   });
+}
+
+/**
+ * Labels of drawn scores, of which most are tied, at the picture's size.
+ * @param {Row} row
+ * @param {import('./geometry.js').Geometry} geometry
+ */
+function labelScores(row, geometry) {
+  const { classes, stride } = SCORES;
+  const [height, width] = [geometry.size.height / stride, geometry.size.width / stride];
+  const planes = row.layout === 'nchw';
+  const output = {
+    name: 'scores',
+    role: /** @type {const} */ ('logits'),
+    shape: planes ? [1, classes, height, width] : [1, height, width, classes],
+    dtype: 'float32',
+    layout: planes ? /** @type {const} */ ('nchw') : /** @type {const} */ ('nhwc'),
+  };
+  const scores = Float32Array.from(drawBytes(Number(row.seed), classes * height * width), (byte) => byte % 4);
+  const spec = { resize: /** @type {const} */ ('labels'), outside_label: Number(row.pad_value) };
+  return postprocess(spec, output, scores, geometry).source;
 }
 
 /**
@@ -111,11 +140,12 @@ export function computeRow(row) {
   const [top, left, height, width] = row.roi.split(':').map(Number);
   const roi = row.roi ? { top, left, height, width } : null;
   const seed = Number(row.seed);
-  if (row.kind === 'restore') {
-    const labels = drawBytes(seed, spec.size_hw[0] * spec.size_hw[1]).map((byte) => byte % 19);
-    return hashBytes(restoreLabels(planGeometry(source, spec, roi), labels, 255));
-  }
-  return hashBytes(preprocess(spec, drawPicture(seed, source.height, source.width), roi).tensor);
+  const geometry = planGeometry(source, spec, roi);
+  if (row.kind === 'label') return hashBytes(labelScores(row, geometry));
+  const labels = () => drawBytes(seed, spec.size_hw[0] * spec.size_hw[1]).map((byte) => byte % 19);
+  if (row.kind === 'restore') return hashBytes(restoreLabels(geometry, labels(), 255));
+  const recall = (/** @type {typeof geometry} */ now) => carryLabels(labels(), planGeometry(source, spec), now);
+  return hashBytes(preprocess(spec, drawPicture(seed, source.height, source.width), roi, recall).tensor);
 }
 
 /**

@@ -12,6 +12,13 @@ private val NORMS = mapOf(
     "raw" to Norm(1.0, listOf(0.0, 0.0, 0.0), listOf(1.0, 1.0, 1.0)),
 )
 
+/** Of the rows `prior`: pixel values of the labels 0..17; label 18 has none. */
+private val PRIOR_VALUES = List(18) { label -> 20 + 13 * label }
+
+/** Of the rows `label`: classes of the scores, and how many times as large as their map the network's input is. */
+private const val SCORE_CLASSES = 5
+private const val SCORE_STRIDE = 4
+
 /**
  * Check every row of the text of `vectors.csv` and return their number.
  * Raises [ArtifactException] at the first that differs, and where there is none.
@@ -77,12 +84,37 @@ private fun computeRow(row: Map<String, String>): String {
     val corners = row.getValue("roi").split(':').mapNotNull { it.toIntOrNull() }
     val roi = if (corners.isEmpty()) null else Rect(corners[0], corners[1], corners[2], corners[3])
     val seed = row.getValue("seed").toInt()
-    if (row["kind"] == "restore") {
-        val labels = drawBytes(seed, spec.size.height * spec.size.width)
-        for (i in labels.indices) labels[i] = ((labels[i].toInt() and 255) % 19).toByte()
-        return hashValues(Values.Bytes(restoreLabels(Geometry.plan(source, spec, roi), labels, 255)))
+    val geometry = Geometry.plan(source, spec, roi)
+    return when (row["kind"]) {
+        "restore" -> hashValues(Values.Bytes(restoreLabels(geometry, drawLabels(seed, spec.size), 255)))
+        "label" -> hashValues(Values.Bytes(labelScores(row, seed, geometry)))
+        else -> {
+            val prepared = Preprocessor(spec).prepare(drawPicture(seed, source), roi) { now ->
+                carryLabels(drawLabels(seed, spec.size), Geometry.plan(source, spec), now)
+            }
+            hashValues(prepared.tensor)
+        }
     }
-    return hashValues(Preprocessor(spec).prepare(drawPicture(seed, source), roi).tensor)
+}
+
+private fun drawLabels(seed: Int, size: Size): ByteArray {
+    val labels = drawBytes(seed, size.height * size.width)
+    for (i in labels.indices) labels[i] = ((labels[i].toInt() and 255) % 19).toByte()
+    return labels
+}
+
+/** Labels of drawn scores, of which most are tied, at the picture's size. */
+private fun labelScores(row: Map<String, String>, seed: Int, geometry: Geometry): ByteArray {
+    val height = geometry.size.height / SCORE_STRIDE
+    val width = geometry.size.width / SCORE_STRIDE
+    val layout = TensorLayout.valueOf(row.getValue("layout").uppercase())
+    val planes = layout == TensorLayout.NCHW
+    val shape = if (planes) listOf(1, SCORE_CLASSES, height, width) else listOf(1, height, width, SCORE_CLASSES)
+    val output = TensorSpec("scores", TensorRole.LOGITS, shape, TensorType.FLOAT32, layout)
+    val drawn = drawBytes(seed, SCORE_CLASSES * height * width)
+    val scores = FloatArray(drawn.size) { i -> (drawn[i].toInt() and 3).toFloat() }
+    val spec = PostprocessSpec(Restoring.LABELS, row.getValue("pad_value").toInt(), hasCrf = false)
+    return Postprocessor(spec, output).label(Values.Floats(scores), geometry).source
 }
 
 private fun specOf(row: Map<String, String>): PreprocessSpec {
@@ -93,6 +125,7 @@ private fun specOf(row: Map<String, String>): PreprocessSpec {
         ColorOrder.BGR -> values.reversed()
         ColorOrder.GRAY -> values.take(1)
     }
+    val prior = row["kind"] == "prior"
     return PreprocessSpec(
         size = Size(row.getValue("size_h").toInt(), row.getValue("size_w").toInt()),
         color = color,
@@ -101,9 +134,10 @@ private fun specOf(row: Map<String, String>): PreprocessSpec {
         reduce = Reduction.valueOf(row.getValue("reduce").uppercase()),
         padValue = row.getValue("pad_value").toInt(),
         scale = norm.scale,
-        mean = pick(norm.mean),
-        std = pick(norm.std),
+        mean = if (prior) pick(norm.mean) + 0.0 else pick(norm.mean),
+        std = if (prior) pick(norm.std) + 1.0 else pick(norm.std),
         layout = InputLayout.valueOf(row.getValue("layout").uppercase()),
         dtype = if (row["norm"] == "raw") InputType.UINT8 else InputType.FLOAT32,
+        priorValues = if (prior) PRIOR_VALUES else emptyList(),
     )
 }
