@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import ssl
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar
 from urllib.parse import unquote, urlsplit
 
 from seg_core.errors import ConfigError
@@ -114,6 +115,24 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+class SiteServer(ThreadingHTTPServer):
+    """A thread a visitor, and a terminal that stays readable: visitors come and go as they like."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong here in one line, and nothing of what did at the visitor's end.
+
+        Phones that do not trust the certificate, plain HTTP where TLS is spoken and connections that break are OSError
+        without a file: the visitor sees them, and whoever reads the QR code can do nothing about them.
+        """
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handle_error(request, client_address)
+        elif error.filename is not None:
+            sys.stderr.write(f"error: {error.filename}: cannot be sent ({error.strerror})\n")
+
+
 @contextmanager
 def _opened(resource: Resource) -> Iterator[tuple[BinaryIO, int, str]]:
     """Yield a resource's bytes as a stream, their number and an entity tag."""
@@ -153,13 +172,12 @@ def create_server(
     fields = {"site": site, "extra_headers": headers, "loopback_only": is_loopback(host)}
     handler = type("SiteHandler", (Handler,), fields)
     try:
-        server = ThreadingHTTPServer((host, port), handler)
+        server = SiteServer((host, port), handler)
     except OSError as error:
         raise ConfigError(
             f"--host {host} --port {port}: cannot listen there ({error.strerror}); --port 0 takes a free port, "
             "--host is an address of this machine"
         ) from None
-    server.daemon_threads = True
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:

@@ -1,10 +1,12 @@
 """The demo's server: a closed table, the right headers, and one clear line for everything that is missing."""
 
+import errno
 import http.client
 import json
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -200,6 +202,49 @@ def test_https_with_a_certificate_of_its_own(web, artifact, tmp_path):
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"this is index.html"
         connection.close()
+
+
+def wait_for_visitors():
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
+def test_visitors_that_break_off_leave_nothing_in_the_terminal(web, artifact, tmp_path, capsys):
+    pair = write_certificate(tmp_path, "127.0.0.1")
+    with running(build_site(artifact, make_manifest(), None, web), certificate=pair) as port:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=ssl.create_default_context(), timeout=10)
+        with pytest.raises(ssl.SSLCertVerificationError):  # a phone before its owner accepts the warning
+            connection.request("GET", "/")
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(port, "/")  # http:// typed for https://
+        with socket.create_connection(("127.0.0.1", port)) as visitor:  # gone in the midst of a handshake
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            visitor.sendall(b"\x16\x03\x01\x02\0")
+        wait_for_visitors()
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", port, context=ssl.create_default_context(cafile=str(pair[0])), timeout=10
+        )
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 200
+        connection.close()
+        wait_for_visitors()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_cannot_be_read_is_said_in_one_line(web, artifact, capsys, monkeypatch):
+    site = build_site(artifact, make_manifest(), None, web)
+
+    def refuse(path, mode):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with running(site) as port:
+        monkeypatch.setattr(type(artifact), "open", refuse)
+        with pytest.raises((http.client.HTTPException, OSError)):
+            ask(port, "/")
+        wait_for_visitors()
+    assert capsys.readouterr().err == f"error: {web / 'index.html'}: cannot be sent (Permission denied)\n"
 
 
 def test_what_is_no_certificate_is_said(web, artifact):
