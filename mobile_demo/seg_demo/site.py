@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from seg_core.errors import ArtifactError, ConfigError, SegError
 from seg_core.manifest import Manifest, hash_artifact
@@ -93,9 +94,10 @@ def build_site(artifact: Path, manifest: Manifest, golden: str | None, web: Path
     site[f"/{model}.json"] = Resource(".json", content=manifest.to_json().encode())
     if golden is not None:
         site[f"/model/{version}/golden.json"] = Resource(".json", content=golden.encode())
+    address = quote(model)  # a file's name may hold what a URL ends its path with
     offer = {
-        "model": model,
-        "manifest": f"{model}.json",
+        "model": address,
+        "manifest": f"{address}.json",
         "golden": None if golden is None else f"model/{version}/golden.json",
         "vectors": "vectors.csv",
         "runtimes": {manifest.artifact.target: runtime},

@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pytest
@@ -245,6 +246,19 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(web, artifact, capsys, m
             ask(port, "/")
         wait_for_visitors()
     assert capsys.readouterr().err == f"error: {web / 'index.html'}: cannot be sent (Permission denied)\n"
+
+
+@pytest.mark.parametrize("name", ["my #1.onnx", "what?.onnx", "100%23.onnx", "Gesicht ü;a&b+c.onnx"])
+def test_any_name_of_a_file_can_be_fetched(web, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(MODEL)
+    with running(build_site(path, make_manifest(file=name), None, web)) as port:
+        offer = json.loads(ask(port, "/demo.json")[1])
+        for key in ("model", "manifest"):
+            # As `new URL(…)` of the page: what follows # stays at home, what follows ? is no part of the path.
+            parts = urlsplit(urljoin("http://127.0.0.1/", offer[key]))
+            assert ask(port, parts.path)[0].status == 200, offer[key]
+        assert ask(port, urlsplit(f"/{offer['model']}").path)[1] == MODEL
 
 
 def test_what_is_no_certificate_is_said(web, artifact):
