@@ -5,15 +5,20 @@ import { NAMES, openEngine } from './engine.js';
 import { keepOnly, offerInstall, registerOffline } from './offline.js';
 import { button, element, say, select, showFacts, showOptions, showProblem, showProgress } from './ui.js';
 
+/** @param {import('./protocol.js').SelfCheck} check */
+function describeAgreement({ agreement, uniform }) {
+  if (uniform) return 'labels not proved: those of the drawn picture are of one class';
+  return agreement === null ? 'not compared with Python' : `${(100 * agreement).toFixed(2)} % of labels as expected`;
+}
+
 /** @param {import('./engine.js').Engine} engine @param {string} offline */
 function describeRun({ manifest, backend, threads, verified, check, refused }, offline) {
   const { artifact, preprocess } = manifest;
-  const agreement = check.agreement === null ? 'not compared with Python' : `${(100 * check.agreement).toFixed(2)} % of labels as expected`;
   showFacts([
     ['Network', `${manifest.model.name}, ${artifact.precision}, ${preprocess.size_hw.join('×')}, ${manifest.labels.names.length} classes`],
     ['File', `${artifact.file}${verified ? ', SHA-256 as in its manifest' : ', hash not checked'}`],
     ['Runs on', `${NAMES[backend]}${threads > 1 ? ` (${threads})` : ''}`],
-    ['Self-check', `${check.vectors} golden vectors exact, ${agreement}`],
+    ['Self-check', `${check.vectors} golden vectors exact, ${describeAgreement(check)}`],
     ...refused.map((reason) => /** @type {[string, string]} */ (['Not used', reason])),
     ['Isolated', crossOriginIsolated ? 'yes' : 'no: threads are off'],
     ['Offline', offline],

@@ -32,7 +32,11 @@
 
 /** Ask for the labels of the golden picture. @typedef {{type: 'golden'}} GoldenRequest */
 
-/** @typedef {{vectors: number, agreement: number | null}} SelfCheck */
+/**
+ * Rows of the golden vectors, and the share of labels that were as expected: null where there were none to compare
+ * with, or where what was expected is one class (`uniform`), so that agreement proves nothing.
+ * @typedef {{vectors: number, agreement: number | null, uniform: boolean}} SelfCheck
+ */
 
 /** @typedef {{pre_ms: number, infer_ms: number, post_ms: number}} Timings */
 
@@ -59,3 +63,6 @@ export const GOLDEN_PICTURE = { seed: 20, source_hw: /** @type {[number, number]
 
 /** Share of equal labels below which a backend is not used. Half-precision GPUs reach 0.99 on that picture. */
 export const LEAST_AGREEMENT = 0.98;
+
+/** Share of one class beyond which labels tell nothing: that class everywhere would nearly be agreement. */
+export const LARGEST_SHARE = 0.95;

@@ -1,6 +1,6 @@
 // Before a backend is trusted: does the preprocessing give the golden vectors, and the network Python's labels?
 
-import { GOLDEN_PICTURE, LEAST_AGREEMENT } from './protocol.js';
+import { GOLDEN_PICTURE, LARGEST_SHARE, LEAST_AGREEMENT } from './protocol.js';
 import { postprocess } from './postprocess.js';
 import { preprocess } from './preprocess.js';
 import { checkVectors, drawPicture, hashBytes } from './vectors.js';
@@ -34,6 +34,16 @@ export function agreementOf(a, b) {
 }
 
 /**
+ * Whether labels that a backend gives right are told apart from one class everywhere.
+ * @param {Uint8Array} labels
+ */
+export function tellSomething(labels) {
+  const counts = new Uint32Array(256);
+  for (const label of labels) counts[label]++;
+  return Math.max(...counts) <= LARGEST_SHARE * labels.length;
+}
+
+/**
  * Check a backend; throws when it must not be used.
  * @param {import('./protocol.js').OpenRequest} request
  * @param {import('./protocol.js').Runtime} runtime
@@ -42,7 +52,7 @@ export function agreementOf(a, b) {
 export async function selfCheck({ manifest, vectors, golden }, runtime) {
   const rows = checkVectors(vectors);
   const { hash, labels } = await labelGolden(manifest, runtime, golden ?? GOLDEN_PICTURE);
-  if (golden === null) return { vectors: rows, agreement: null };
+  if (golden === null) return { vectors: rows, agreement: null, uniform: false };
   if (golden.tensor_fnv1a64 !== null && golden.tensor_fnv1a64 !== hash) {
     throw new Error(`the golden picture's tensor has the hash ${hash} instead of ${golden.tensor_fnv1a64}`);
   }
@@ -50,5 +60,6 @@ export async function selfCheck({ manifest, vectors, golden }, runtime) {
   if (agreement < LEAST_AGREEMENT) {
     throw new Error(`labels agree on ${(100 * agreement).toFixed(1)} % of the golden picture, too few to be trusted`);
   }
-  return { vectors: rows, agreement };
+  const uniform = !tellSomething(golden.labels);
+  return { vectors: rows, agreement: uniform ? null : agreement, uniform };
 }
