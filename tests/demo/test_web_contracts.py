@@ -2,6 +2,7 @@
 
 import hashlib
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -88,3 +89,21 @@ def test_contract_is_followed(tmp_path, name):
             assert len(np.unique(expected)) >= 2
             # Bilinear resizing of scores may differ in last bits, and so at ties; labels may not.
             assert (expected == labels).mean() >= (0.9999 if postprocess.resize == "logits" else 1.0)
+
+
+def test_a_network_of_any_name_opens_and_translucent_pixels_are_seen_over_black(tmp_path):
+    model = tmp_path / "my #1 of 50%?.onnx"
+    manifest = make_network(model, PreprocessSpec((64, 64)), PostprocessSpec(), argmax=False)
+    picture = np.random.default_rng(1).integers(0, 256, (64, 48, 4), np.uint8)
+    picture[:16, :, 3], picture[16:32, :, 3] = 0, 255
+    cv2.imwrite(str(tmp_path / "translucent.png"), picture)
+    with serving(build_site(model, manifest, compute_golden(model, manifest))) as url, chromium() as page:
+        assert page.open(url) == "ready", page.problem
+        assert page.facts["File"].startswith(f"{model.name}, SHA-256")
+        page.choose_photo(tmp_path / "translucent.png")
+        found = page.labelled()[0].astype(int)
+    # OpenCV drops alpha; a canvas keeps colours multiplied by it.
+    blended = picture[..., :3].astype(int) * picture[..., 3:] / 255
+    assert np.abs(found - blended).max() <= 1.01
+    assert (found[:16] == 0).all()
+    np.testing.assert_array_equal(found[16:32], picture[16:32, :, :3])

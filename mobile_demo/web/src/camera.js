@@ -121,7 +121,8 @@ async function play(source, name) {
 }
 
 /**
- * Decode a photo upright, without colour conversion; alpha is not blended.
+ * Decode a photo upright, without colour conversion. Alpha is left alone here, but the canvas of `FrameGrabber` lays
+ * translucent pixels over black, where OpenCV drops alpha: canvases keep colours multiplied by it.
  * @param {Blob & {name?: string}} file
  */
 export async function decodePhoto(file) {
