@@ -16,7 +16,7 @@ from seg_core.models.checkpoint import load_checkpoint
 from seg_train import build
 from seg_train.engine import Trainer
 from seg_train.events import StartEvent
-from seg_train.pair_source import Places, open_source
+from seg_train.pair_source import Places, open_source, read_stems
 
 HALVES = (slice(0, 16), slice(16, 32))
 
@@ -83,6 +83,21 @@ def test_sides_are_put_right_before_classes_are_merged(root, tmp_path):
     for dataset, index, left in ((train, 0, 2), (train, 1, 1), (val, 1, 2)):
         _, mask = dataset._source.reading.read(dataset.pairs[index])
         assert [set(mask[:, half].ravel()) for half in HALVES] == [{left}, {3 - left}]
+
+
+def test_a_list_of_stems_is_read_by_lines_and_keeps_blanks_and_dots(tmp_path):
+    listing = tmp_path / "mirrored.txt"
+    listing.write_text("\ufeffIMG 0001\n face.v2 \n\nDSC_1.JPG\r\nimages/a.b.png\n", encoding="utf-8")
+    assert read_stems(listing) == {"IMG 0001", "face.v2", "DSC_1", "a.b"}
+
+
+def test_a_list_of_stems_that_no_training_picture_has_is_refused(root):
+    listing = root / "mirrored.txt"
+    listing.write_text("3\n0012\n")  # of other splits, too
+    datasets_of(config_of(root, swap_left_right=listing))
+    listing.write_text("0011\n0012\n")
+    with pytest.raises(ConfigError, match=r"mirrored\.txt: .* none of its 2 stems, such as '0011', .* such as '0';"):
+        datasets_of(config_of(root, swap_left_right=listing))
 
 
 def test_the_checkpoint_carries_the_merged_classes(root):

@@ -22,7 +22,7 @@ from seg_train.distill import Distiller
 from seg_train.evaluate import EvaluationSet
 from seg_train.loader import TrainingSet
 from seg_train.optim import build_average, build_optimizer, build_schedule
-from seg_train.pair_source import Places, open_source, read_stems, shared_paths
+from seg_train.pair_source import Places, check_stems, open_source, read_stems, shared_paths
 from seg_train.parallel import Workers
 from seg_train.pasting import build_paster
 from seg_train.priors import PriorMaker
@@ -124,9 +124,11 @@ def build_datasets(
     shared = shared_paths(data.train, data.val)
     train = Places(data.train, data.layout, "train", shared, data.on_bad)
     val = Places(data.val, data.layout, "val", shared, data.on_bad)
-    train_reading = MaskReading(stored, data.merge, read_stems(data.swap_left_right))
+    swapped = read_stems(data.swap_left_right)
+    train_reading = MaskReading(stored, data.merge, swapped)
     with reading_bar("reading the training set") as advance:
         train_source = open_source(train, train_reading, data.cache, advance)
+    check_stems(data.swap_left_right, swapped, train_source.pairs)
     if data.repeat_rare is not None:
         train_source = repeat_rare(train_source, data.repeat_rare)
     with reading_bar("reading the validation set") as advance:

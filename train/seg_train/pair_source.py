@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from seg_core.errors import ConfigError, ImageError
+from seg_core.images import IMAGE_SUFFIXES
 from seg_core.mask_reading import Decoded, MaskReading, UInt8
 from seg_core.sample_check import Progress, in_threads
 from seg_core.sample_layouts import LayoutName, find_samples, list_samples
@@ -93,14 +94,31 @@ def _list(places: Places) -> tuple[list[SamplePair], list[SampleProblem]]:
 
 
 def read_stems(path: Path | None) -> frozenset[str]:
-    """Return the stems listed one a line in `path`, nothing for None; raises ConfigError when it cannot be read."""
+    """Return the stems listed one a line in `path`, nothing for None; raises ConfigError when it cannot be read.
+
+    A line may also be the name or path of an image. Stems may hold blanks and dots: no more than the suffix of an image
+    is cut off.
+    """
     if path is None:
         return frozenset()
     try:
-        lines = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: data.swap_left_right cannot be read ({error})") from None
-    return frozenset(Path(line).stem for line in lines)
+    names = [Path(line.strip()) for line in lines if line.strip()]
+    return frozenset(name.stem if name.suffix.lower() in IMAGE_SUFFIXES else name.name for name in names)
+
+
+def check_stems(path: Path | None, stems: frozenset[str], pairs: Sequence[SamplePair]) -> None:
+    """Raise ConfigError where `path` lists `stems` and none of `pairs` has one: left and right would stay exchanged.
+
+    One list may serve several splits, so that stems of other pictures are no mistake while some are of these.
+    """
+    if stems and not any(pair.image.stem in stems for pair in pairs):
+        raise ConfigError(
+            f"{path}: data.swap_left_right: none of its {len(stems)} stems, such as {min(stems)!r}, is that of a "
+            f"training picture, such as {pairs[0].image.stem!r}; list one stem a line or leave it out"
+        )
 
 
 def shared_paths(first: Sequence[Path], second: Sequence[Path]) -> frozenset[Path]:
