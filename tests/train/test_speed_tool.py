@@ -1,5 +1,6 @@
 """`seg-data measure-speed` on a CPU: variants in turns, on drawn batches and from files."""
 
+import itertools
 import json
 
 import pytest
@@ -59,6 +60,28 @@ def test_a_loader_is_measured_without_a_step(config, monkeypatch):
     (speed,) = json.loads(result.stdout)["speeds"]
     assert (speed["name"], len(speed["rounds_ms"])) == ("loader alone", 2)
     assert speed["images_per_s"] == pytest.approx(2e3 / speed["step_ms"], rel=1e-2)
+
+
+def test_a_step_takes_all_the_batches_it_accumulates(config, monkeypatch):
+    from seg_train import speed
+
+    monkeypatch.setattr(speed, "WARM_STEPS", 2)
+    drawn, ticks = [], itertools.count()
+
+    def counted(*arguments, **options):
+        return (drawn.append(batch) or batch for batch in prefetch(*arguments, **options))
+
+    prefetch = speed.prefetch
+    monkeypatch.setattr(speed, "prefetch", counted)
+    monkeypatch.setattr(speed.time, "perf_counter", lambda: len(drawn) + 1e-6 * next(ticks))  # a batch takes a second
+    for arguments in (["--from-files", "--variant", "eager fp32"], ["--loader-alone"]):
+        drawn.clear()
+        result = invoke(config, *arguments, "-o", "solver.accumulate=3", "--json")
+        assert result.exit_code == 0, result.output
+        alone = json.loads(result.stdout)["speeds"][-1]
+        assert alone["step_ms"] == pytest.approx(3e3, rel=1e-3)
+        assert alone["images_per_s"] == pytest.approx(2, abs=0.1)  # batches of two
+        assert len(drawn) == 2 * (2 + 2) * 3 * (2 if "--from-files" in arguments else 1)
 
 
 @pytest.mark.parametrize(

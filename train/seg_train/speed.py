@@ -36,8 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
 }
 
-#: Batches that a loader gives before it is measured: its processes start and fill their queues, which no long run sees.
-WARM_BATCHES = 40
+#: Steps that a loader feeds before it is measured: its processes start and fill their queues, which no long run sees.
+WARM_STEPS = 40
 
 LOADER = "loader alone"
 
@@ -131,7 +131,7 @@ def measure_loading(
     found: dict[str, list[float]] = {"drawn batches": [], "from files": [], LOADER: []}
     for _ in range(rounds):
         found["drawn batches"].append(lane.measure(_endless(drawn), steps, workers))
-        for kind, take in (("from files", lane.measure), (LOADER, _drain)):
+        for kind, take in (("from files", lane.measure), (LOADER, _draining(config))):
             found[kind].append(_once_warm(take, config, dataset, workers, steps))
     memory_mb = _memory_mb(workers)
     lane.stepper.close()
@@ -144,7 +144,7 @@ def measure_loader(
     config: TrainConfig, workers: Workers, dataset: TrainingSet, rounds: int = 3, steps: int = 100
 ) -> Speed:
     """Measure how fast batches of `dataset` arrive on the device when nothing else is done."""
-    times = [_once_warm(_drain, config, dataset, workers, steps) for _ in range(rounds)]
+    times = [_once_warm(_draining(config), config, dataset, workers, steps) for _ in range(rounds)]
     return _speed(LOADER, statistics.median(times), times, config, workers, 0.0, 0.0)
 
 
@@ -155,9 +155,9 @@ def _once_warm(
     workers: Workers,
     steps: int,
 ) -> float:
-    """Return what `take` measures over `steps` batches of a loader whose processes have started and filled queues."""
-    batches = _loaded(config, dataset, workers, WARM_BATCHES + steps)
-    take(batches, WARM_BATCHES, workers)
+    """Return what `take` measures over `steps` steps fed by a loader whose processes have started and filled queues."""
+    batches = _loaded(config, dataset, workers, WARM_STEPS + steps)
+    take(batches, WARM_STEPS, workers)
     return take(batches, steps, workers)
 
 
@@ -165,7 +165,7 @@ def _loaded(config: TrainConfig, dataset: TrainingSet, workers: Workers, steps: 
     loader = build_train_loader(
         dataset,
         config.solver.batch_size,
-        steps,
+        steps * config.solver.accumulate,
         workers=config.data.workers,
         pin_memory=workers.device.type == "cuda",
         rank=workers.rank,
@@ -174,12 +174,17 @@ def _loaded(config: TrainConfig, dataset: TrainingSet, workers: Workers, steps: 
     return prefetch(loader, workers.device)
 
 
-def _drain(batches: Iterator[Batch], steps: int, workers: Workers) -> float:
-    began = time.perf_counter()
-    for _ in range(steps):
-        next(batches)
-    _synchronise(workers)
-    return 1e3 * (time.perf_counter() - began) / steps
+def _draining(config: TrainConfig) -> Callable[[Iterator[Batch], int, Workers], float]:
+    """Return what takes the batches of steps without taking the steps, and gives the mean time of one step's in ms."""
+
+    def drain(batches: Iterator[Batch], steps: int, workers: Workers) -> float:
+        began = time.perf_counter()
+        for _ in range(steps * config.solver.accumulate):
+            next(batches)
+        _synchronise(workers)
+        return 1e3 * (time.perf_counter() - began) / steps
+
+    return drain
 
 
 def _drawn_batch(config: TrainConfig, workers: Workers) -> Batch:
