@@ -74,7 +74,7 @@ class SolverSection(Section):
     lr_encoder: Positive = 1.0
     lr_decoder: Positive = 1.0
     lr_heads: Positive = 1.0
-    momentum: Fraction = 0.9
+    momentum: float = Field(default=0.9, ge=0.0, lt=1.0)
     weight_decay: float = Field(default=0.01, ge=0.0)
     schedule: Literal["cosine", "poly", "one_cycle", "constant"] = "cosine"
     poly_power: Positive = 0.9

@@ -5,6 +5,7 @@ import io
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.optim.swa_utils import AveragedModel
 
 from seg_core.config.schema import SolverSection
@@ -98,6 +99,18 @@ def test_an_unknown_name_gets_the_nearest_in_one_line(network, name, advice):
     with pytest.raises(ConfigError, match=rf"^solver.optimizer: unknown optimiser '{name}'; {advice}") as caught:
         build_optimizer(network, SolverSection(optimizer=name), fused=False)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nesterov", "sgdw"])
+def test_a_momentum_that_an_optimiser_refuses_is_named(network, name):
+    line = rf"^solver\.optimizer: '{name}' cannot be built \(.*\); change it or solver\.momentum, which is 0\.0$"
+    with pytest.raises(ConfigError, match=line):
+        build_optimizer(network, SolverSection(optimizer=name, momentum=0.0), fused=False)
+
+
+def test_a_momentum_of_one_would_never_forget():
+    with pytest.raises(ValidationError, match="less than 1"):
+        SolverSection(momentum=1.0)
 
 
 @pytest.mark.parametrize("name", list_models())

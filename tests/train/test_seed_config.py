@@ -341,7 +341,7 @@ def test_overrides_speak_both_languages_and_the_last_word_is_ours(load):
         ("# NAME", "NAME", "the key 'NAME' is there twice; keep one of them"),
         ("MODEL:", "MODEL: [x]\nINPUT2:", "INPUT2: unknown key; did you mean 'INPUT'?"),
         ("DATE:", "solver: {lr: 1}\nDATE:", "SOLVER.OPTIMIZER.LR: is there, and so is `solver.lr`; keep one of them"),
-        ("DATE:", "solver: {momentum: 2}\nDATE:", "solver.momentum: Input should be less than or equal to 1"),
+        ("DATE:", "solver: {momentum: 2}\nDATE:", "solver.momentum: Input should be less than 1"),
         ("DATE:", "solver: {steps: 9}\nDATE:", "MAX_EPOCH: is there, and so is `solver.steps`; keep one of them"),
         ("DATE: ", "DATE: [1] #", "DATE: expected a word, found [1]"),
     ],

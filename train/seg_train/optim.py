@@ -46,19 +46,17 @@ def build_optimizer(
         fused: Whether torch's own take their step in one CUDA kernel.
         extra: Parameters outside the model, which learn at the heads' rate.
 
-    Raises ConfigError naming the nearest when the name is unknown.
+    Raises ConfigError naming the nearest when the name is unknown, and when the optimiser refuses the `momentum`.
     """
     groups = parameter_groups(model, options, extra)
     name = _plain(options.optimizer)
-    if name in _TORCH:
-        momentum = {"momentum": options.momentum} if name in _WITH_MOMENTUM else {}
-        return _TORCH[name](groups, lr=options.lr, fused=fused, **momentum)
-    known = list_optimizers()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "adamw, sgd and adabelief are usual"
-        raise ConfigError(f"solver.optimizer: unknown optimiser {options.optimizer!r}; {hint}")
-    return _create_timm(name, groups, options)
+    try:
+        return _create_torch(name, groups, options, fused) if name in _TORCH else _create_timm(name, groups, options)
+    except ValueError as error:  # Nesterov's, in many forms, needs a momentum
+        raise ConfigError(
+            f"solver.optimizer: {name!r} cannot be built ({error}); change it or solver.momentum, which is "
+            f"{options.momentum}"
+        ) from None
 
 
 def list_optimizers() -> list[str]:
@@ -92,7 +90,17 @@ def _timm_names(feature: str) -> list[str]:
     return [name for name, info in infos.items() if not (info.second_order or isinstance(info.opt_class, str))]
 
 
+def _create_torch(name: str, groups: list[Group], options: SolverSection, fused: bool) -> torch.optim.Optimizer:
+    momentum = {"momentum": options.momentum} if name in _WITH_MOMENTUM else {}
+    return _TORCH[name](groups, lr=options.lr, fused=fused, **momentum)
+
+
 def _create_timm(name: str, groups: list[Group], options: SolverSection) -> torch.optim.Optimizer:
+    known = list_optimizers()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "adamw, sgd and adabelief are usual"
+        raise ConfigError(f"solver.optimizer: unknown optimiser {options.optimizer!r}; {hint}")
     timm_optim = _load_timm_optim(f"optimiser {name!r}")
     info = timm_optim.get_optimizer_info(name)
     momentum = {"momentum": options.momentum} if info.has_momentum else {}
