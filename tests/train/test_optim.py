@@ -65,7 +65,7 @@ def test_the_usual_names_are_there_as_written_elsewhere(network):
 
 
 def test_torchs_own_take_fused_steps_and_the_momentum(network):
-    for name in ("adamw", "adam", "sgd", "nesterov"):
+    for name in ("adamw", "adam", "sgd", "momentum", "nesterov"):
         optimizer = build_optimizer(network, SolverSection(optimizer=name, momentum=0.8), fused=True)
         assert type(optimizer).__module__.startswith("torch.optim")
         assert all(group["fused"] for group in optimizer.param_groups)

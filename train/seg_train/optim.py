@@ -22,14 +22,16 @@ __all__ = ["build_average", "build_optimizer", "build_schedule", "list_optimizer
 
 Group = dict[str, Any]
 
-#: Torch's own, which have a fused CUDA step. All others are timm's.
+#: Torch's own, which have a fused CUDA step and can be recorded with it. All others are timm's, which builds its
+#: "momentum", SGD as well, without one.
 _TORCH: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "adam": torch.optim.Adam,
     "sgd": torch.optim.SGD,
+    "momentum": torch.optim.SGD,
     "nesterov": lambda groups, **options: torch.optim.SGD(groups, nesterov=True, **options),
 }
-_WITH_MOMENTUM = ("sgd", "nesterov")
+_WITH_MOMENTUM = ("sgd", "momentum", "nesterov")
 
 #: They draw random numbers of their own, so that a resumed run would not be the unbroken one.
 _RANDOM = ("kron", "kronc", "kronw")
