@@ -13,7 +13,7 @@ import small_runs
 import torch
 
 from seg_core.config.schema import SolverSection
-from seg_core.errors import CheckpointError
+from seg_core.errors import CheckpointError, ConfigError
 from seg_core.models.checkpoint import load_checkpoint
 from seg_train.build import synchronised
 from seg_train.engine import Trainer
@@ -215,6 +215,25 @@ def test_a_process_alone_needs_no_group(monkeypatch):
     place.average(values)
     assert torch.equal(values[0], torch.ones(2))
     assert place.means(values)[0] is values[0]
+
+
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE: is 'two' in the environment, which is no whole number"),
+        ({"WORLD_SIZE": "2"}, "RANK: is not set in the environment"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR: is not set in the environment"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost"}, "MASTER_PORT: is not set in the environment"),
+    ],
+)
+def test_half_of_what_torchrun_says_is_one_line(monkeypatch, environment, text):
+    for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    line = rf"^{text}; start several processes with torchrun, .* unset WORLD_SIZE$"
+    with pytest.raises(ConfigError, match=line), workers("cpu"):
+        pass
 
 
 def test_batchnorm_is_synchronised_where_it_is_asked_for_and_keeps_its_weights():

@@ -28,6 +28,9 @@ _AVERAGING_BACKENDS = ("nccl",)
 #: What is exchanged begins at a multiple of so many numbers, so that kernels read 16 bytes at a time, in bf16 as well.
 _ALIGNED = 8
 
+#: What helps where the environment tells of several processes but not all about them.
+_START = "start several processes with torchrun, or for one alone unset WORLD_SIZE"
+
 #: Key of the group's store that counts the processes which met an error.
 _FAILED = "segproof/failed"
 
@@ -155,14 +158,16 @@ def workers(device: str) -> Iterator[Workers]:
     """Give this process its place, joining the group that `torchrun` describes in the environment.
 
     `device` is "auto", "cpu" or "cuda". Processes talk by NCCL on GPUs and by gloo on CPUs. Raises ConfigError when
-    CUDA is asked for and missing, or there are more processes than GPUs. An error of one process ends all: the first
-    to meet one raises it, the others leave by SystemExit without a word.
+    CUDA is asked for and missing, there are more processes than GPUs, or the environment lacks a part. An error of one
+    process ends all: the first to meet one raises it, the others leave by SystemExit without a word.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    world_size = _number_of("WORLD_SIZE", "1")
     if world_size == 1:
         yield Workers(0, 1, build_device(device))
         return
-    rank = int(os.environ["RANK"])
+    rank = _number_of("RANK")
+    _said("MASTER_ADDR")
+    _number_of("MASTER_PORT")
     store, _, _ = next(rendezvous("env://", rank, world_size))
     try:
         chosen = _own_device(build_device(device))
@@ -189,6 +194,21 @@ def workers(device: str) -> Iterator[Workers]:
             raise
         raise explained from None
     dist.destroy_process_group()
+
+
+def _said(name: str, default: str | None = None) -> str:
+    """Return what the environment says under `name`; raises ConfigError where it says nothing and has to."""
+    value = os.environ.get(name, default)
+    if not value:
+        raise ConfigError(f"{name}: is not set in the environment; {_START}")
+    return value
+
+
+def _number_of(name: str, default: str | None = None) -> int:
+    value = _said(name, default)
+    if not value.isdecimal():
+        raise ConfigError(f"{name}: is {value!r} in the environment, which is no whole number; {_START}")
+    return int(value)
 
 
 def leave_without_teardown(exit_code: int) -> None:
