@@ -1,6 +1,7 @@
 """Averages of checkpoints."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,9 @@ def test_others_are_refused_by_name(checkpoints, tmp_path):
         average_checkpoints(checkpoints[:1])
     with pytest.raises(ConfigError, match="2 positive numbers"):
         average_checkpoints(checkpoints[:2], [1.0])
+    for strange in ("nan", "inf", "-1"):
+        with pytest.raises(ConfigError, match="2 positive numbers"):
+            average_checkpoints(checkpoints[:2], [float(strange), 1.0])
 
 
 def test_the_command_writes_what_it_says(checkpoints, tmp_path):
@@ -74,3 +78,15 @@ def test_the_command_writes_what_it_says(checkpoints, tmp_path):
     assert wrong.exit_code == 1
     assert wrong.stderr.count("\n") == 1
     assert not (tmp_path / "none.pth").exists()
+
+
+def test_a_forgotten_destination_costs_no_checkpoint(checkpoints, tmp_path):
+    last = tmp_path / "c.pth"
+    shutil.copy(checkpoints[2], last)
+    before = last.read_bytes()
+    for sources, text in ((checkpoints[:2], "is there already"), ([checkpoints[0], last], "is one of the sources")):
+        result = CliRunner().invoke(data_command, ["average", *map(str, sources), str(last)])
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"error: {last}: {text}")
+        assert result.stderr.count("\n") == 1
+        assert last.read_bytes() == before

@@ -6,6 +6,7 @@ better than each. It costs nothing at inference. Networks that began from differ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,7 @@ def _normalised(count: int, weights: Sequence[float] | None) -> list[float]:
     if count < 2:
         raise ConfigError(f"an average needs at least two checkpoints, found {count}")
     given = list(weights) if weights else [1.0] * count
-    if len(given) != count or min(given) <= 0:
+    if len(given) != count or not all(weight > 0 for weight in given) or not math.isfinite(sum(given)):
         raise ConfigError(f"weights: expected {count} positive numbers, one a checkpoint, found {given}")
     return [weight / sum(given) for weight in given]
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.errors import ConfigError
 from seg_core.runners.pytorch import require_torch
 
 
@@ -34,9 +35,11 @@ def average_command(sources: tuple[Path, ...], destination: Path, weights: list[
     """Average the weights of SOURCES into DESTINATION: a model soup.
 
     The sources must be the same network with the same contract, trained on from common weights; then the average is
-    often better than the best of them. Measure it before you believe it.
+    often better than the best of them. Measure it before you believe it. DESTINATION must not be there yet: where it
+    is forgotten, the last of the sources stands in its place.
     """
     require_torch("averaging checkpoints")
+    _check_destination(sources, destination)
     from seg_core.models.checkpoint import save_checkpoint
     from seg_train.soup import average_checkpoints
 
@@ -47,3 +50,13 @@ def average_command(sources: tuple[Path, ...], destination: Path, weights: list[
         click.echo(json.dumps({"schema_version": 1, "written": str(destination), "average_of": parts}, indent=2))
     click.echo(f"average of {len(sources)} checkpoints written to {destination}", err=as_json)
     click.echo(f"next:  seg-eval {destination} --data DATA/val", err=as_json)
+
+
+def _check_destination(sources: tuple[Path, ...], destination: Path) -> None:
+    if not destination.exists():
+        return
+    if any(source.exists() and destination.samefile(source) for source in sources):
+        raise ConfigError(f"{destination}: is one of the sources; choose another destination")
+    raise ConfigError(
+        f"{destination}: is there already, and the last name is the destination's; add one, or remove the file first"
+    )
