@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 
 import pytest
 import small_runs
@@ -90,12 +91,21 @@ def test_a_step_takes_all_the_batches_it_accumulates(config, monkeypatch):
         (["--variant", "fastest"], "'fastest'; known: eager fp32"),
         (["--rounds", "0"], "0 is not in the range x>=1"),
         (["--loader-alone", "--from-files"], "--loader-alone takes no step"),
+        (["--from-files", "--variant", "eager fp32", "--variant", "eager bf16"], "--from-files measures one variant"),
     ],
 )
 def test_wrong_usage_is_named(config, arguments, text):
     result = CliRunner().invoke(measure_speed_command, [str(config), *arguments])
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_a_machine_without_torch_gets_one_line(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = invoke(config)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: measuring training steps needs the package 'torch'")
+    assert result.stderr.count("\n") == 1
 
 
 def test_what_is_timed_is_the_step_of_the_engine_and_is_freed(config, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_core.cli.command import SegCommand, click
+from seg_core.runners.pytorch import require_torch
 from seg_train.override_option import override_option
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def measure_speed_command(
     Variants take turns, so that what else the machine does falls on all of them. Under torchrun every GPU takes
     part and images a second count all of them.
     """
+    require_torch("measuring training steps")
     from seg_core.config.loader import load_train_config
     from seg_train.parallel import workers
 
@@ -80,6 +82,8 @@ def _check_choice(variants: tuple[str, ...], from_files: bool, loader_alone: boo
         raise click.BadParameter(f"{unknown[0]!r}; known: {', '.join(VARIANTS)}", param_hint="--variant")
     if loader_alone and (from_files or variants):
         raise click.UsageError("--loader-alone takes no step; leave out --from-files and --variant")
+    if from_files and len(variants) > 1:
+        raise click.UsageError("--from-files measures one variant; give --variant once, or not for the fastest")
 
 
 def _measure_files(
