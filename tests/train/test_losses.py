@@ -133,6 +133,18 @@ def test_heads_count_as_configured():
     assert doubled["loss"].item() == pytest.approx(2 * losses["main"].item())
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_weight_of_a_head_that_is_not_there_is_refused(compiled):
+    heads, target = make_batch()
+    loss = SegmentationLoss(LossSection(heads={"main": 1.0, "mian": 0.1}), VOID, 4)
+    run = torch.compile(loss, backend="eager") if compiled else loss
+    with pytest.raises(ConfigError, match=r"^loss\.heads\.mian: the network has no such head; did you mean 'main'\?$"):
+        run(heads_for("dice", heads), target)
+    strange = SegmentationLoss(LossSection(heads={"xyz": 0.1}), VOID, 4)
+    with pytest.raises(ConfigError, match=r"^loss\.heads\.xyz: the network has no such head; it has main, aux$"):
+        strange(heads_for("dice", heads), target)
+
+
 def test_edge_terms_are_asked_of_the_main_head_alone():
     heads, target = make_batch()
     options = LossSection(**SEED_LOSSES["JointEdgeSegLoss"], aux=0.5)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -81,12 +82,21 @@ class SegmentationLoss(nn.Module):
                 "model.options.edge_head: nothing teaches it; set loss.edge (20 is usual) or leave it out"
             )
 
+    def _check_names(self, present: Sequence[str]) -> None:
+        unknown = [name for name in self.options.heads if name not in present]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], present, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(present)}"
+            raise ConfigError(f"loss.heads.{unknown[0]}: the network has no such head; {hint}")
+
     def forward(self, heads: dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:
         """Return {"loss": the sum to minimise, "<head>": each head's own, unweighted}, float32 scalars.
 
         `heads` holds logits (N, C, h, w) of any float type, "main" among them, and (N, 1, h, w) under "edge";
-        `target` is int64 or uint8 (N, H, W). Raises ConfigError when a term needs a head that is not there.
+        `target` is int64 or uint8 (N, H, W). Raises ConfigError when a term needs a head that is not there, or
+        `options.heads` names one.
         """
+        self._check_names(list(heads))
         self._check_edges(present="edge" in heads)
         # Sums over millions of pixels need more digits than half precision has.
         with torch.autocast(target.device.type, enabled=False):
