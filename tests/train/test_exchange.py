@@ -95,6 +95,19 @@ def test_means_begin_where_kernels_read_sixteen_bytes_at_a_time(the_other_has_th
     assert all(torch.equal(mean, torch.full_like(mean, 2)) for mean in means)
 
 
+def test_nothing_is_sent_that_nobody_wrote(monkeypatch):
+    """What lies between the parts is sent along: with whatever memory holds there, a check for NaN would find some."""
+    sent = []
+    monkeypatch.setattr("seg_train.parallel.dist.all_reduce", lambda flat: sent.append(flat.clone()))
+    torch.use_deterministic_algorithms(True)  # fills new memory with NaN
+    try:
+        for counts in ((19, 1, 8, 9, 3), (8, 16)):
+            TWO_CPUS.means([torch.ones(count) for count in counts])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert [flat.sum().item() for flat in sent] == [40, 24]
+
+
 def test_what_is_sent_lies_as_the_model_tensors_do(monkeypatch):
     """So processes whose gradients came out in different layouts still add what belongs together."""
     sent = []

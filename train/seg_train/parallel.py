@@ -90,6 +90,8 @@ class Workers:
         count = sum(map(_with_room, sizes))
         flat = torch.empty(count, dtype=dtype or tensors[0].dtype, device=tensors[0].device)
         torch._foreach_copy_(_cut(flat, sizes), [tensor.reshape(-1) for tensor in turned])
+        if gaps := _gaps(flat, sizes):  # they are sent, too, and would be whatever lay there before
+            torch._foreach_zero_(gaps)
         self._take_mean(flat)
         return [
             part.view(tensor.shape).permute(_inverse(order))
@@ -144,8 +146,16 @@ def _with_room(size: int) -> int:
 
 def _cut(flat: Tensor, sizes: Sequence[int]) -> list[Tensor]:
     """Return the parts of `flat`, which is as long as all of `sizes` with their room."""
-    parts = flat.split_with_sizes([_with_room(size) for size in sizes])
-    return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+    return [part[:size] for part, size in zip(_with_gaps(flat, sizes), sizes, strict=True)]
+
+
+def _gaps(flat: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return what `_cut` leaves out, behind those parts that do not fill their room."""
+    return [part[size:] for part, size in zip(_with_gaps(flat, sizes), sizes, strict=True) if size < len(part)]
+
+
+def _with_gaps(flat: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
+    return flat.split_with_sizes([_with_room(size) for size in sizes])
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
