@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from seg_core.label_merge import merge_labels
 from seg_core.labels import LabelSet
-from seg_core.samples import Reduction, SamplePair, load_pair
+from seg_core.samples import Reduction, SamplePair, load_pair, load_pair_mask
 
 UInt8 = npt.NDArray[np.uint8]
 Decoded = tuple[UInt8, UInt8]
@@ -39,10 +39,15 @@ class MaskReading:
         if known_mask is not None:
             return load_pair(pair, None, reduction, known_mask)
         image_bgr, mask = load_pair(pair, self.stored, reduction)
+        return image_bgr, self._translated(mask, pair)
+
+    def read_mask(self, pair: SamplePair) -> UInt8:
+        """Return the mask alone, uint8 (H, W) of `labels`, as `load_pair_mask` does."""
+        return self._translated(load_pair_mask(pair, self.stored), pair)
+
+    def _translated(self, mask: UInt8, pair: SamplePair) -> UInt8:
         table = self._tables[pair.image.stem in self.swapped]
-        if table is not None:
-            mask = np.asarray(cv2.LUT(mask, table), np.uint8)
-        return image_bgr, mask
+        return mask if table is None else np.asarray(cv2.LUT(mask, table), np.uint8)
 
 
 def swap_table(labels: LabelSet) -> UInt8:

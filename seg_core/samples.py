@@ -142,11 +142,22 @@ def load_pair(
     return image_bgr, mask
 
 
-def _load_mask_first(pair: SamplePair, reduction: Reduction | None, known_mask: UInt8 | None) -> tuple[UInt8, UInt8]:
+def load_pair_mask(pair: SamplePair, labels: LabelSet | None = None) -> UInt8:
+    """Read the mask of a pair alone, uint8 (H, W), as `load_pair` does; its image is not looked at, nor its size.
+
+    Raises BadPairError when the file cannot be read or, with `labels`, holds a value that is not among them.
+    """
     try:
-        mask = _load_index_mask(pair) if known_mask is None else known_mask
+        mask = _load_index_mask(pair)
     except ImageError as error:
         raise BadPairError(pair.mask, "unreadable", str(error)) from None
+    if labels is not None:
+        check_labels(mask, labels, pair.mask)
+    return mask
+
+
+def _load_mask_first(pair: SamplePair, reduction: Reduction | None, known_mask: UInt8 | None) -> tuple[UInt8, UInt8]:
+    mask = load_pair_mask(pair) if known_mask is None else known_mask
     reduce = 1 if reduction is None or pair.kind == "parts" else reduction((mask.shape[0], mask.shape[1]))
     try:
         return load_image(pair.image, reduce), mask
@@ -165,11 +176,7 @@ def load_files(pair: SamplePair) -> tuple[UInt8, UInt8]:
         image_bgr = load_image(pair.image)
     except ImageError as error:
         raise BadPairError(pair.image, "unreadable", str(error)) from None
-    try:
-        mask = _load_index_mask(pair)
-    except ImageError as error:
-        raise BadPairError(pair.mask, "unreadable", str(error)) from None
-    return image_bgr, mask
+    return image_bgr, load_pair_mask(pair)
 
 
 def _load_index_mask(pair: SamplePair) -> UInt8:

@@ -3,11 +3,15 @@
 import cv2
 import numpy as np
 import pytest
+import small_runs
 
+from seg_core import samples
 from seg_core.labels import LabelSet
 from seg_core.mask_reading import MaskReading
+from seg_core.samples import BadPairError
+from seg_train import build
 from seg_train.pair_source import Places, open_source
-from seg_train.repeats import repeat_factors, repeat_rare
+from seg_train.repeats import look_at_masks, repeat_factors, repeat_rare
 
 
 def test_factors_follow_the_rarest_class_of_a_picture():
@@ -41,3 +45,41 @@ def test_a_source_is_repeated_whatever_lies_in_memory(tmp_path, keep):
         assert values is None or len(values) == 10
     if repeated.decoded is not None:
         assert repeated.decoded[4][0] is repeated.decoded[5][0]
+
+
+@pytest.mark.parametrize(("keep", "masks_read"), [(False, 9), ("masks", 0), (True, 0)])
+def test_masks_are_looked_at_once_and_no_picture_for_their_sake(tmp_path, monkeypatch, keep, masks_read):
+    small_runs.draw_data(tmp_path, train=9)
+    augment = {"paste": 0.5, "paste_classes": ["left"]}
+    options = {"on_bad": "skip", "repeat_rare": 0.5, "cache": keep}
+    read = {"images": 0, "masks": 0}
+
+    def counted(load, kind):
+        def wrapper(path, *arguments):
+            read[kind] += "train" in path.parts
+            return load(path, *arguments)
+
+        return wrapper
+
+    monkeypatch.setattr(samples, "load_image", counted(samples.load_image, "images"))
+    monkeypatch.setattr(samples, "load_mask", counted(samples.load_mask, "masks"))
+    config = small_runs.config_of(tmp_path, data=options, augment=augment)
+    labels = build.build_labels(config.data.labels)
+    build.build_datasets(config, build.build_specs(config, labels)[1], labels)
+    assert read == {"images": 9, "masks": 9 + masks_read}  # once all of them, to find out which are bad
+
+
+def test_looking_at_masks_names_a_bad_one_and_tells_how_far_it_is(tmp_path):
+    small_runs.draw_data(tmp_path, train=4)
+    reading, told = MaskReading(LabelSet(("background", "left", "right"))), []
+    source = open_source(Places((tmp_path / "train",)), reading)
+    looked = look_at_masks(source, lambda done, total: told.append((done, total)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert looked.presence.tolist() == [[True] * 3] * 4
+    assert look_at_masks(looked) is looked
+    cv2.imwrite(str(tmp_path / "train" / "masks" / "2.png"), np.full((64, 64), 7, np.uint8))
+    with pytest.raises(BadPairError, match=r"2\.png: the mask holds 7"):
+        look_at_masks(source)
+    (tmp_path / "train" / "masks" / "2.png").write_bytes(b"")
+    with pytest.raises(BadPairError, match=r"2\.png"):
+        look_at_masks(source)

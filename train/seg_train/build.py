@@ -27,7 +27,7 @@ from seg_train.parallel import Workers
 from seg_train.pasting import build_paster
 from seg_train.priors import PriorMaker
 from seg_train.reading_bar import reading_bar
-from seg_train.repeats import repeat_rare
+from seg_train.repeats import look_at_masks, repeat_rare
 from seg_train.state import RunState
 from seg_train.warm_start import WarmStart, load_matching_weights
 
@@ -129,6 +129,9 @@ def build_datasets(
     with reading_bar("reading the training set") as advance:
         train_source = open_source(train, train_reading, data.cache, advance)
     check_stems(data.swap_left_right, swapped, train_source.pairs)
+    if data.repeat_rare is not None or config.augment.paste > 0:
+        with reading_bar("looking for classes") as advance:
+            train_source = look_at_masks(train_source, advance)
     if data.repeat_rare is not None:
         train_source = repeat_rare(train_source, data.repeat_rare)
     with reading_bar("reading the validation set") as advance:

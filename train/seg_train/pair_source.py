@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from seg_core.errors import ConfigError, ImageError
 from seg_core.images import IMAGE_SUFFIXES
@@ -35,13 +36,17 @@ class Places:
 
 @dataclass(frozen=True)
 class PairSource:
-    """The usable pairs, those that were left out, and what of the usable ones is kept decoded in memory."""
+    """The usable pairs, those that were left out, and what of the usable ones is kept decoded in memory.
+
+    `presence` is bool (pairs, classes): which classes each mask holds, None until somebody has looked.
+    """
 
     pairs: list[SamplePair]
     reading: MaskReading
     problems: list[SampleProblem] = field(default_factory=list)
     decoded: list[Decoded] | None = None
     masks: list[UInt8] | None = None
+    presence: npt.NDArray[np.bool_] | None = None
 
 
 def open_source(

@@ -39,7 +39,7 @@ class Paster:
 def build_paster(options: AugmentSection, source: PairSource) -> Paster | None:
     """Return what `options` asks for, None for a probability of 0.
 
-    Reads all masks unless they are in memory. Raises ConfigError naming the class that the data set has not, and
+    Looks at the masks as `look_at_masks` does. Raises ConfigError naming the class that the data set has not, and
     ImageError naming the one that no picture shows, or the pair that cannot be read.
     """
     if options.paste == 0:
