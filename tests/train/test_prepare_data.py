@@ -124,6 +124,9 @@ def test_a_picture_that_stays_as_it_is_is_not_compressed_again(folders, tmp_path
     assert (tmp_path / "out/images/0.jpg").read_bytes() == (folders / "images/0.jpg").read_bytes()
     prepare_dataset(folders, tmp_path / "png", PrepareOptions(suffix=".png"))
     np.testing.assert_array_equal(load_image(tmp_path / "png/images/0.png"), load_image(folders / "images/0.jpg"))
+    original = (folders / "images/1.jpg").rename(folders / "images/1.JPEG")
+    prepare_dataset(folders, tmp_path / "renamed", PrepareOptions())
+    assert (tmp_path / "renamed/images/1.jpg").read_bytes() == original.read_bytes()
 
 
 def spoil(folders):
@@ -168,6 +171,10 @@ def test_splits_of_the_data_set_itself_are_kept(folders, tmp_path):
     done = seg_data("preprocess", root, tmp_path / "out", "--split", "own", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["splits"] == {"train": 4, "val": 4}
+    shutil.rmtree(root / "train")
+    done = seg_data("preprocess", root, tmp_path / "alone", "--split", "own", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["splits"] == {"val": 4}
 
 
 @pytest.mark.parametrize("split", ["0.9", "0.9,0.2", "1,0", "a,b", "0.2,0.2,0.2,0.4"])

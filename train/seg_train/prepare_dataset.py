@@ -205,7 +205,7 @@ def _resize(pixels: UInt8, size_hw: tuple[int, ...], how: int | None = None) -> 
 
 def _write(path: Path, image: UInt8, original: Path, untouched: bool) -> None:
     """Write a picture; an untouched one in the same format is copied, not compressed a second time."""
-    if not untouched or original.suffix.lower() != path.suffix.lower():
+    if not untouched or _format(original) != _format(path):
         save_image(path, image)
         return
     try:
@@ -213,3 +213,8 @@ def _write(path: Path, image: UInt8, original: Path, untouched: bool) -> None:
             draft.write_bytes(original.read_bytes())
     except OSError as error:
         raise ImageError(f"{path}: cannot be written ({error.strerror}); choose another directory") from None
+
+
+def _format(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return ".jpg" if suffix == ".jpeg" else suffix

@@ -99,12 +99,11 @@ def preprocess_command(
         return
     if destination is None:
         raise click.UsageError("Missing argument 'DESTINATION' (only --check does without).")
-    from seg_core.sample_layouts import find_samples
-    from seg_train.prepare_dataset import PrepareOptions, prepare_dataset
+    from seg_train.prepare_dataset import PrepareOptions, plan_splits, prepare_dataset
 
     fractions = () if isinstance(split, str) else split
     options = PrepareOptions(layout, size, fractions, split == OWN, seed, f".{image_format}")  # type: ignore[arg-type]
-    known = find_labels(labels, find_samples(source, options.layout, "train" if options.own_splits else None).layout)
+    known = find_labels(labels, plan_splits(source, options)[0])
     with reading_bar("preparing") as advance:
         report = prepare_dataset(source, destination, options, known, threads, advance)
     rows = frequencies(report.pixels, report.images_with, known)
