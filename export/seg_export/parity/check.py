@@ -16,6 +16,7 @@ from seg_core.preprocessing import Preprocessor
 from seg_core.reference import reference_preprocess
 from seg_core.runners import open_runner
 from seg_export.parity.compare import compare_image, summarise_output
+from seg_export.parity.contract import check_contract, check_embedded
 from seg_export.parity.reference import Reference, ReferenceRun
 from seg_export.parity.result import ParityReport
 from seg_export.parity.tolerances import tolerance_of
@@ -32,12 +33,15 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
 
     Its own manifest says how images are preprocessed and what its tensors are, so all of that is part of what
     is proved. A difference beyond tolerance is a report that has not passed, not an exception. Raises
-    ArtifactError when the file cannot be read, run or is not of this checkpoint's architecture.
+    ArtifactError when the file cannot be read, run or is not of this checkpoint's architecture, when its manifest
+    states other labels, postprocessing or prior values than the checkpoint, and when everything beside it agrees but
+    the manifest inside it is another one.
     """
     artifact = Path(artifact)
     manifest = load_manifest(artifact)
     _check_kinship(artifact, manifest, reference)
     _check_convention(artifact, manifest, reference)
+    check_contract(artifact, manifest, reference)
     tolerance = tolerance_of(manifest.artifact.target, manifest.artifact.precision)
     runs = reference.runs(manifest.preprocess.size_hw)
     preprocessor = Preprocessor(manifest.preprocess)
@@ -59,6 +63,9 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
         runner.close()
     largest = max(float(np.abs(run.logits).max()) for run in runs)
     verdict = summarise_output(output.name, output.shape, largest, images)
+    passed = identical and verdict.passed
+    if passed:  # what has not passed is told by its numbers, which say more
+        check_embedded(artifact, manifest)
     return ParityReport(
         artifact=artifact.name,
         sha256=hash_artifact(artifact),
@@ -71,7 +78,7 @@ def check_artifact(artifact: str | Path, reference: Reference, observer: Observe
         images="synthetic" if any(sample.synthetic for sample in reference.samples) else "real",
         preprocessing_identical=identical,
         outputs=(verdict,),
-        passed=identical and verdict.passed,
+        passed=passed,
         created_utc=created_utc(),
         backend=backend,
     )
