@@ -45,6 +45,8 @@ class Predictor:
 
     `predict` is for single pictures. `track` is for the frames of one video, in order: a network whose contract has a
     prior is then told what it said of the frame before. With a network that takes none the two are the same.
+    Threads may share a predictor for `predict`; runtimes that compute one picture at a time (TFLite, Core AI) make them
+    wait for one another.
     """
 
     def __init__(

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,7 @@ class CoreAIRunner:
         self.inputs = manifest.inputs
         self.outputs = manifest.outputs
         self._path = path
+        self._lock = threading.Lock()  # answers come in the order of requests and name none of them
         _check_program(path)
         if not _is_installed():
             # A release before 1.0: pip takes it only when the bound itself names one.
@@ -68,17 +70,21 @@ class CoreAIRunner:
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
         check_feeds(self.inputs, feeds, self._path)
+        with self._lock:
+            results = self._ask(feeds)
+        return {tensor.name: results[tensor.name] for tensor in self.outputs}
+
+    def _ask(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         if self._process is None:
             raise ArtifactError(f"{self._path}: the runner is closed")
         try:
             coreai_worker.send(cast(BinaryIO, self._process.stdin), DATA, coreai_worker.pack(feeds))
-            results = coreai_worker.unpack(self._receive(DATA))
+            return coreai_worker.unpack(self._receive(DATA))
         except BrokenPipeError:
             raise self._died() from None
         except BaseException:  # interrupted halfway: the next answer would be that of this request
             self._kill()
             raise
-        return {tensor.name: results[tensor.name] for tensor in self.outputs}
 
     def close(self) -> None:
         """End the process and remove its temporary files."""

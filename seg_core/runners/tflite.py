@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,7 @@ class TfliteRunner:
         self.inputs = manifest.inputs
         self.outputs = manifest.outputs
         self._path = path
+        self._lock = threading.Lock()  # the runtime writes all answers into the same buffers
         self._signature = _open_signature(path, threads)
         check_names(path, "inputs", self.inputs, self._signature.get_input_details())
         check_names(path, "outputs", self.outputs, self._signature.get_output_details())
@@ -39,7 +41,8 @@ class TfliteRunner:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
         check_feeds(self.inputs, feeds, self._path)
         try:
-            results = self._signature(**feeds)
+            with self._lock:
+                results = self._signature(**feeds)
         except (RuntimeError, ValueError) as error:
             raise ArtifactError(f"{self._path}: the network failed while running ({first_line(error)})") from error
         return {tensor.name: results[tensor.name] for tensor in self.outputs}

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -89,6 +90,23 @@ def test_runs_numpy_in_numpy_out(model, temporary, monkeypatch, tmp_path):
     assert list(temporary.iterdir()) == []
     with pytest.raises(ArtifactError, match=r"net\.aimodel: the runner is closed"):
         runner.run({"image": image})
+
+
+def test_threads_that_share_a_runner_get_their_own_answers(model):
+    runner = open_runner(model)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # changes of thread in every gap, on machines with few cores too
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            values = [float(value) for value in range(300)]
+            feeds = [np.full((1, 3, 4, 6), value, np.float32) for value in values]
+            found = list(pool.map(lambda image: runner.run({"image": image})["logits"], feeds))
+    finally:
+        sys.setswitchinterval(before)
+        runner.close()
+    wanted = [np.broadcast_to((v * WEIGHT.sum(axis=1))[:, None, None], (1, 2, 4, 6)) for v in values]
+    wrong = [v for v, w, logits in zip(values, wanted, found, strict=True) if not np.allclose(logits, w)]
+    assert wrong == []
 
 
 def test_prints_nothing(model, capfd):

@@ -3,6 +3,7 @@
 import sys
 import types
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,22 @@ def test_runs_numpy_in_numpy_out(model):
     runner.run({"image": -image})
     assert np.array_equal(found["logits"], kept), "results must not be views of the runtime's buffers"
     runner.close()
+
+
+def test_threads_that_share_a_runner_get_their_own_answers(model):
+    runner = open_runner(model, threads=1)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # changes of thread in every gap, on machines with few cores too
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            values = [float(value) for value in range(2000)]
+            feeds = [np.full((1, 4, 6, 3), value, np.float32) for value in values]
+            found = list(pool.map(lambda image: runner.run({"image": image})["logits"], feeds))
+    finally:
+        sys.setswitchinterval(before)
+        runner.close()
+    wrong = [v for v, logits in zip(values, found, strict=True) if not np.allclose(logits, v * WEIGHT.sum(axis=1))]
+    assert wrong == []
 
 
 def test_reads_the_embedded_manifest_without_a_runtime(model, monkeypatch):
