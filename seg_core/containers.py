@@ -16,7 +16,12 @@ from seg_core.errors import ImageError
 MAX_PIXELS = 1 << 28
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+#: Bits of a sample by colour type: grey, colours, palette, grey and colours with alpha.
+_PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+
+#: As far as a BMP is read here; of what is shorter only OS/2's header of 26 bytes is one, and decoders know that.
+_BMP_HEADER = 34
 
 # In entropy-coded JPEG data 0xFF is followed by 0 (a stuffed byte), a restart marker or another fill byte.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
@@ -39,7 +44,7 @@ def check_container(data: bytes) -> None:
         size_hw = _check_jpeg(data)
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         _check_length(len(data), 8 + struct.unpack_from("<I", data, 4)[0])
-    elif data[:2] == b"BM" and len(data) >= 26:
+    elif data[:2] == b"BM" and len(data) >= _BMP_HEADER:
         size_hw = _check_bmp(data)
     if size_hw is not None:
         check_size(size_hw)
@@ -76,7 +81,9 @@ def _check_png(data: bytes) -> tuple[int, int]:
     kind, start, length = png_chunks(data)[0]
     if kind != b"IHDR" or length != 13:
         raise ImageError("the PNG is damaged (it does not begin with IHDR)")
-    width, height = struct.unpack_from(">II", data, start)
+    width, height, depth, colour_type = struct.unpack_from(">IIBB", data, start)
+    if depth not in _PNG_DEPTHS.get(colour_type, ()):
+        raise ImageError(f"the PNG is damaged ({depth} bits of type {colour_type}); save it again in a viewer")
     return height, width
 
 

@@ -53,13 +53,13 @@ def load_image(path: str | Path, reduce: int = 1) -> UInt8:
 def load_mask(path: str | Path) -> UInt8:
     """Read a mask as class indices uint8 (H, W).
 
-    One-channel files are taken as they are; palette PNGs give their indices, not their colours; colour files must
-    have three equal channels. 16-bit masks must not exceed 255. EXIF orientation is not applied. Raises ImageError
+    One-channel files are taken as they are, grey PNGs of 1, 2 and 4 bits too; palette PNGs give their indices, not
+    their colours; colour files must have three equal channels. 16-bit masks must not exceed 255. EXIF orientation is not applied. Raises ImageError
     naming the file.
     """
     path = Path(path)
     data = read_image_bytes(path)
-    data, step = _palette_as_grey(data)
+    data, step = _as_grey_png(data)
     mask = _decode(path, data, cv2.IMREAD_UNCHANGED)
     if mask.ndim == 3:
         first = mask[..., 0]
@@ -142,8 +142,8 @@ def _decode(path: Path, data: bytes, flags: int) -> npt.NDArray[Any]:
     return image
 
 
-def _palette_as_grey(data: bytes) -> tuple[bytes, int]:
-    """Return a palette PNG relabelled as a grey one, and the grey step of one index; other files as they are.
+def _as_grey_png(data: bytes) -> tuple[bytes, int]:
+    """Return a palette PNG relabelled as a grey one, other files as they are, and the grey step of one index.
 
     OpenCV can only expand a palette to colours. The pixel data of the two PNG kinds is the same, so a changed colour
     type and a dropped palette make it hand over the indices; decoders stretch 1, 2 and 4 bits to 0..255.
@@ -153,9 +153,12 @@ def _palette_as_grey(data: bytes) -> tuple[bytes, int]:
     chunks = png_chunks(data)
     _, start, length = chunks[0]
     depth, kind = data[start + 8], data[start + 9]
-    if kind != 3:
+    if kind not in (0, 3):
         return data, 1
+    step = 255 // ((1 << min(depth, 8)) - 1)
+    if kind == 0:
+        return data, step
     header = b"IHDR" + data[start : start + 9] + b"\0" + data[start + 10 : start + length]
     parts = [PNG_SIGNATURE, struct.pack(">I", length), header, struct.pack(">I", zlib.crc32(header))]
     parts += [data[at - 8 : at + size + 4] for name, at, size in chunks if name in (b"IDAT", b"IEND")]
-    return b"".join(parts), 255 // ((1 << depth) - 1)
+    return b"".join(parts), step

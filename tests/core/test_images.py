@@ -150,6 +150,13 @@ def test_a_truncated_file_is_never_a_half_grey_picture(tmp_path, smooth, suffix,
     refused(path, "cut short|damaged")
 
 
+@pytest.mark.parametrize("length", [25, 26, 28, 33, 34, 53])
+def test_a_bmp_cut_in_its_header_is_one_line(tmp_path, smooth, length):
+    path = tmp_path / "cut.bmp"
+    path.write_bytes(encode(".bmp", smooth)[:length])
+    refused(path, r"cut\.bmp: ")
+
+
 @pytest.mark.parametrize("options", [(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)])
 def test_other_kinds_of_jpeg_are_walked_to_their_end(tmp_path, smooth, options):
     data = encode(".jpg", smooth, *options)
@@ -223,6 +230,23 @@ def test_palette_masks_give_indices_not_colours(tmp_path, depth, packed):
     path = tmp_path / "palette.png"
     path.write_bytes(png(4, 1, depth, 3, b"\0" + packed, palette, chunk(b"tRNS", b"\0\xff\xff\xff")))
     assert load_mask(path).tolist() == [[3, 1, 0, 2]]
+
+
+@pytest.mark.parametrize(("depth", "packed"), [(4, b"\x12\x0f"), (2, b"\x63"), (1, b"\xa0")])
+def test_grey_masks_of_few_bits_give_indices_not_grey_levels(tmp_path, depth, packed):
+    path = tmp_path / "grey.png"
+    path.write_bytes(png(4, 1, depth, 0, b"\0" + packed))
+    wanted = {4: [1, 2, 0, 15], 2: [1, 2, 0, 3], 1: [1, 0, 1, 0]}[depth]
+    np.testing.assert_array_equal(load_mask(path), [wanted])
+
+
+@pytest.mark.parametrize(("depth", "kind"), [(0, 3), (3, 3), (16, 3), (0, 0), (5, 2)])
+def test_a_png_of_a_depth_that_its_kind_has_not_is_refused(tmp_path, depth, kind):
+    path = tmp_path / "deep.png"
+    path.write_bytes(png(4, 1, depth, kind, b"\0" + bytes(64), chunk(b"PLTE", bytes(9))))
+    for load in (load_image, load_mask):
+        with pytest.raises(ImageError, match=rf"deep\.png: the PNG is damaged \({depth} bits of type {kind}\)"):
+            load(path)
 
 
 def test_masks_that_are_pictures_or_too_deep_are_refused(tmp_path, smooth):
