@@ -88,17 +88,18 @@ def test_only_padded_inclusive_pools_are_rewritten(network, inputs):
     assert torch.allclose(rewritten.module(inputs[0]), network(inputs[0]), atol=1e-5)
 
 
-def test_a_wrong_rewrite_is_caught(network, inputs, monkeypatch):
+@pytest.mark.parametrize("factor", [0.5, float("nan")])
+def test_a_wrong_rewrite_is_caught(network, inputs, monkeypatch, factor):
     prepared = prepare_network(network, inputs)
 
-    def halve_a_weight(editor):
+    def scale_a_weight(editor):
         node = calls(editor.module, torch.ops.aten.conv2d.default)[0]
         with editor.graph.inserting_before(node):
-            constant = editor.add_constant(editor.constant(node.args[1]) * 0.5)
+            constant = editor.add_constant(editor.constant(node.args[1]) * factor)
         node.args = (node.args[0], constant, *node.args[2:])
         return 1
 
-    monkeypatch.setitem(rewrites.TARGET_REWRITES, "wrong", (halve_a_weight, "weights halved"))
+    monkeypatch.setitem(rewrites.TARGET_REWRITES, "wrong", (scale_a_weight, "weights scaled"))
     with pytest.raises(ExportError, match="moved the logits"):
         apply_rewrites(prepared, ["wrong"], inputs)
 
