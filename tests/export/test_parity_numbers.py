@@ -6,10 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from seg_core.errors import ConfigError, SpecError
+from seg_core.errors import CheckpointError, ConfigError, ImageError, SpecError
 from seg_core.geometry import Roi
+from seg_core.images import save_image
+from seg_core.models.checkpoint import load_checkpoint, save_checkpoint
 from seg_export.cli.console import Console, parity_tree
-from seg_export.parity import ParityReport, Tolerance, load_parity, load_samples, synthetic_samples, tolerance_of
+from seg_export.parity import (
+    ParityReport,
+    Reference,
+    Tolerance,
+    load_parity,
+    load_samples,
+    synthetic_samples,
+    tolerance_of,
+)
 from seg_export.parity.compare import compare_image, summarise_output
 from seg_export.targets import get_target, list_targets
 
@@ -143,6 +153,54 @@ def test_synthetic_images_are_the_same_every_time():
         assert one.synthetic
     assert not np.array_equal(first[0].image_bgr, first[1].image_bgr)
     assert first[0].image_bgr.std() > 20
+
+
+@pytest.mark.parametrize(
+    ("rois", "words"),
+    [
+        ('{"Obama.jpg": [0, 0, 9, 9]}', r"'Obama\.jpg' is no file beside it; did you mean 'obama\.jpg'\?"),
+        ('{"obama.jpg": [0, 0, 9, 9], "x": [0, 0, 1, 1]}', "'x' is no file beside it; remove its entry"),
+        ('{"obama.jpg": [6.9, 0, 9, 9]}', r"obama\.jpg: expected .* whole pixels, found \[6\.9, 0, 9, 9\]"),
+        ('{"obama.jpg": [6, "0", 9, 9]}', r"obama\.jpg: expected .* whole pixels, found \[6, '0', 9, 9\]"),
+        ('{"obama.jpg": [6, true, 9, 9]}', r"obama\.jpg: expected .* whole pixels, found \[6, True, 9, 9\]"),
+        ('{"obama.jpg": [6, 0, 9]}', r"obama\.jpg: expected .* whole pixels"),
+        ('{"obama.jpg": {}}', r"obama\.jpg: expected .* whole pixels"),
+        ('{"obama.jpg": [-1, 0, 9, 9]}', r"obama\.jpg: region -1,0,9,9: needs a corner inside"),
+        ('{"obama.jpg": [0, 5, 20, 26]}', r"obama\.jpg: region 0,5,20,26 .* reaches beyond the image of 20x30"),
+        ("[]", "expected {"),
+        ("{", "expected {"),
+    ],
+)
+def test_regions_that_mean_nothing_are_refused_and_named(tmp_path, rois, words):
+    save_image(tmp_path / "obama.jpg", np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "rois.json").write_text(rois)
+    with pytest.raises(ImageError, match=rf"rois\.json: {words}"):
+        load_samples(tmp_path)
+
+
+def test_regions_of_the_other_images_may_stay_beside_one(tmp_path):
+    for name in ("a.png", "b.png"):
+        save_image(tmp_path / name, np.zeros((20, 30, 3), np.uint8))
+    (tmp_path / "rois.json").write_text('{"a.png": [0, 5, 20, 25], "b.png": [1, 2, 3, 4]}')
+    assert [sample.roi for sample in load_samples(tmp_path / "b.png")] == [Roi(1, 2, 3, 4)]
+    assert [sample.roi for sample in load_samples(tmp_path)] == [Roi(0, 5, 20, 25), Roi(1, 2, 3, 4)]
+
+
+@pytest.fixture
+def exploded(checkpoint, tmp_path):
+    """A checkpoint of finite weights whose logits are not."""
+    loaded = load_checkpoint(checkpoint)
+    weights = {name: value * 1e4 if value.ndim == 4 else value for name, value in loaded.state_dict.items()}
+    save_checkpoint(tmp_path / "big.pth", replace(loaded, state_dict=weights))
+    return tmp_path / "big.pth"
+
+
+def test_a_checkpoint_whose_logits_are_not_finite_is_no_reference(exploded):
+    reference = Reference(exploded, synthetic_samples(1))
+    with pytest.raises(
+        CheckpointError, match=r"big\.pth: its logits on synthetic_0 are not all finite.* earlier epoch"
+    ):
+        reference.runs()
 
 
 def test_bundled_images_come_with_regions():

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_core.convention import StatedConvention
+from seg_core.errors import CheckpointError
 from seg_core.geometry import plan_geometry
 from seg_core.manifest import hash_artifact
 from seg_core.postprocessing import Postprocessor
@@ -67,7 +68,10 @@ class Reference:
         self.network.check_size(self.spec.size_hw)
 
     def runs(self, size_hw: tuple[int, int] | None = None) -> list[ReferenceRun]:
-        """Return the answers at `size_hw` (by default that of the reference), computed once."""
+        """Return the answers at `size_hw` (by default that of the reference), computed once.
+
+        Raises CheckpointError when one of them is not finite: nothing can be compared with that.
+        """
         size_hw = size_hw or self.spec.size_hw
         if size_hw not in self._runs:
             self.network.check_size(size_hw)
@@ -104,4 +108,9 @@ class Reference:
         tensor = preprocessor.to_tensor(canvas, prior)
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(tensor))[0].numpy()
+        if not np.isfinite(logits).all():
+            raise CheckpointError(
+                f"{self.path}: its logits on {sample.name} are not all finite numbers, so no artifact can be compared "
+                "with it; choose a checkpoint of an earlier epoch or train it again"
+            )
         return ReferenceRun(sample, canvas, tensor, logits, prior)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,11 +39,22 @@ def load_samples(path: str | Path) -> list[Sample]:
     """Read one image, or all images of a directory sorted by name.
 
     A `rois.json` beside them, {"file name": [top, left, height, width]}, gives regions of interest. Raises
-    ImageError when there is no image, one cannot be read, or the file of regions is malformed.
+    ImageError when there is no image, one cannot be read, or the file of regions is malformed, names a file that is
+    not there or a region that reaches beyond its image.
     """
     files = list_images(path)
-    regions = _load_rois(files[0].parent / ROIS_FILE)
-    return [Sample(file.name, load_image(file), regions.get(file.name)) for file in files]
+    rois = files[0].parent / ROIS_FILE
+    regions = _load_rois(rois)
+    samples = [Sample(file.name, load_image(file), regions.get(file.name)) for file in files]
+    for sample in samples:
+        height, width = sample.image_bgr.shape[:2]
+        roi = sample.roi
+        if roi is not None and (roi.top + roi.height > height or roi.left + roi.width > width):
+            raise ImageError(
+                f"{rois}: {sample.name}: region {roi} (top,left,height,width) reaches beyond the image of "
+                f"{height}x{width} (HxW); correct it"
+            )
+    return samples
 
 
 def next_frames(sample: Sample) -> list[Sample]:
@@ -66,9 +78,26 @@ def _load_rois(path: Path) -> dict[str, Roi]:
         return {}
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): Roi(*(int(value) for value in box)) for name, box in data.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        raise ImageError(f'{path}: expected {{"image.jpg": [top, left, height, width], …}} in pixels') from None
+    except (OSError, ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise ImageError(f'{path}: expected {{"image.jpg": [top, left, height, width], …}} in pixels')
+    beside = {item.name for item in path.parent.iterdir()}
+    for name in data:
+        if name not in beside:  # left out, its image would be compared as a whole and nobody told
+            near = difflib.get_close_matches(name, beside, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "remove its entry"
+            raise ImageError(f"{path}: {name!r} is no file beside it; {hint}")
+    return {name: _to_roi(path, name, box) for name, box in data.items()}
+
+
+def _to_roi(path: Path, name: str, box: Any) -> Roi:
+    if not isinstance(box, list) or len(box) != 4 or any(type(value) is not int for value in box):
+        raise ImageError(f"{path}: {name}: expected [top, left, height, width] in whole pixels, found {box!r:.80}")
+    try:
+        return Roi(*box)
+    except ImageError as error:
+        raise ImageError(f"{path}: {name}: {error}") from None
 
 
 def synthetic_samples(count: int = 3, seed: int = 7) -> list[Sample]:
