@@ -54,8 +54,8 @@ def load_mask(path: str | Path) -> UInt8:
     """Read a mask as class indices uint8 (H, W).
 
     One-channel files are taken as they are, grey PNGs of 1, 2 and 4 bits too; palette PNGs give their indices, not
-    their colours; colour files must have three equal channels. 16-bit masks must not exceed 255. EXIF orientation is not applied. Raises ImageError
-    naming the file.
+    their colours; colour files must have three equal channels. 16-bit masks must not exceed 255. EXIF orientation is
+    not applied. Raises ImageError naming the file.
     """
     path = Path(path)
     data = read_image_bytes(path)

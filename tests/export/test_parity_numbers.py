@@ -197,9 +197,7 @@ def exploded(checkpoint, tmp_path):
 
 def test_a_checkpoint_whose_logits_are_not_finite_is_no_reference(exploded):
     reference = Reference(exploded, synthetic_samples(1))
-    with pytest.raises(
-        CheckpointError, match=r"big\.pth: its logits on synthetic_0 are not all finite.* earlier epoch"
-    ):
+    with pytest.raises(CheckpointError, match=r"big\.pth: its logits on synthetic_0 are not all finite.* epoch"):
         reference.runs()
 
 
