@@ -144,7 +144,9 @@ def _select_classes(initial: Float32, spec: CrfSpec) -> npt.NDArray[np.intp]:
     With all weights together W and p the largest probability of a class anywhere, an iteration raises p to p exp(W p)
     at most, which converges as long as p < 1 / (e W). With half of that, and never more than 0.01, it ends below 0.013
     and wins nowhere. Leaving such classes out costs the other marginals as little; of 19 classes of a face 14 remain.
+    Where no class reaches that, as over a hundred of equal scores, all take part.
     """
     weight = spec.smoothness_weight + spec.appearance_weight
     threshold = min(_NEGLIGIBLE, 0.5 / (math.e * weight)) if weight > 0 else _NEGLIGIBLE
-    return np.flatnonzero(initial.max(axis=1) >= threshold)
+    chosen = np.flatnonzero(initial.max(axis=1) >= threshold)
+    return chosen if chosen.size else np.arange(len(initial))

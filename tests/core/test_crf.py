@@ -166,6 +166,11 @@ def test_classes_that_cannot_win_change_nothing_but_the_time(face, scores):
     np.testing.assert_array_equal(refined[:5], refine_scores(scores, face, FULL))
 
 
+def test_more_classes_of_equal_scores_than_one_can_win_all_take_part():
+    refined = refine_scores(np.zeros((150, 8, 8), np.float32), np.zeros((8, 8, 3), np.uint8), FULL)
+    np.testing.assert_allclose(refined, 1 / 150, rtol=1e-5)
+
+
 def test_no_weights_leave_the_softmax(face, scores):
     spec = CrfSpec(smoothness_weight=0.0, appearance_weight=0.0)
     np.testing.assert_allclose(refine_scores(scores, face, spec), softmax(scores), atol=1e-6)
