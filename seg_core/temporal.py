@@ -29,6 +29,9 @@ Float32 = npt.NDArray[np.float32]
 #: Label of carried pixels that do not count; a model has at most 255 classes.
 _UNSEEN = 255
 
+#: Two of DIS's patches of 8 pixels. On less OpenCV raises an error of its own or, on wide frames, crashes.
+_SHORTEST_SIDE = 16
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -48,9 +51,17 @@ class Motion:
 
 
 def estimate_motion(before_bgr: UInt8, after_bgr: UInt8) -> Motion:
-    """Estimate the motion between two frames BGR uint8 (H, W, 3); raises SegError when their sizes differ."""
+    """Estimate the motion between two frames BGR uint8 (H, W, 3).
+
+    Raises SegError when their sizes differ or a side is shorter than 16.
+    """
     if before_bgr.shape != after_bgr.shape:
         raise SegError(f"frames: {before_bgr.shape} and {after_bgr.shape} differ in size, so nothing can be followed")
+    if min(before_bgr.shape[:2]) < _SHORTEST_SIDE:
+        height, width = before_bgr.shape[:2]
+        raise SegError(
+            f"frames: {height}x{width} (HxW) are too small to follow anything; give sides of at least {_SHORTEST_SIDE}"
+        )
     before, after = (cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) for frame in (before_bgr, after_bgr))
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     back = np.asarray(estimator.calc(after, before, np.empty(0)), np.float32)

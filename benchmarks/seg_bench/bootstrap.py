@@ -16,6 +16,11 @@ RESAMPLES = 1000
 SEED = 0
 
 
+def without_nan(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Return `scores` with None for NaN, which JSON has not."""
+    return {name: None if np.isnan(value) else value for name, value in scores.items()}
+
+
 def intervals_95(score: Callable[[Sequence[int]], Mapping[str, float]], pieces: int) -> dict[str, list[float]]:
     """Return [low, high] of what `score` names, as "<name>_95": the middle 95 % over the data sets drawn.
 

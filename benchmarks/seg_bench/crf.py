@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress
-from seg_bench.bootstrap import intervals_95
+from seg_bench.bootstrap import intervals_95, without_nan
 from seg_bench.environment import read_environment
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
@@ -106,7 +106,10 @@ class CrfComparison:
         }
 
     def gain(self, plain: CrfRow, refined: CrfRow) -> dict[str, Any]:
-        """Return the gain of `refined` over `plain`, with 95 % intervals from resampling the pictures."""
+        """Return the gain of `refined` over `plain`, with 95 % intervals from resampling the pictures.
+
+        A gain is None where there is no score, as on masks that are ignored everywhere.
+        """
 
         def gains(chosen: Sequence[int] | None = None) -> dict[str, float]:
             return {
@@ -116,7 +119,7 @@ class CrfComparison:
 
         return {
             "resize": refined.resize,
-            **gains(),
+            **without_nan(gains()),
             **intervals_95(gains, len(plain.times_ms)),
             "cost_p50_ms": statistics.median(np.subtract(refined.times_ms, plain.times_ms).tolist()),
             "cost_cpu_p50_ms": statistics.median(np.subtract(refined.cpu_times_ms, plain.cpu_times_ms).tolist()),

@@ -156,7 +156,7 @@ def print_comparison(result: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for gain in result["gains"]:
         parts = (
-            f"{name} {gain[key]:+.4f}{_in_brackets(gain.get(f'{key}_95'), '+.4f')}"
+            f"{name} {_gain(gain[key])}{_in_brackets(gain.get(f'{key}_95'), '+.4f')}"
             for key, name in (("boundary_f", "boundary F"), ("miou", "mIoU"))
         )
         cost = f"{gain['cost_p50_ms']:+.1f} ms ({gain['cost_cpu_p50_ms']:.1f} ms of CPU)"
@@ -166,6 +166,10 @@ def print_comparison(result: Mapping[str, Any], console: Console) -> None:
 
 def _in_brackets(interval: Sequence[float] | None, form: str) -> str:
     return "" if interval is None else f" ({interval[0]:{form}} to {interval[1]:{form}})"
+
+
+def _gain(value: float | None) -> str:
+    return "—" if value is None else f"{value:+.4f}"
 
 
 def _score(value: float) -> str:

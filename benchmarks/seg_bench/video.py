@@ -118,9 +118,10 @@ def _print_rows(title: str, rows: list[VideoRow], to_stderr: bool) -> None:
         table.add_column(heading, justify="left" if heading in ("model", "memory") else "right", overflow="fold")
     for row in rows:
         scores = row.to_json()
-        miou = f"{scores['accuracy']['miou']:.4f}" if "accuracy" in scores else "—"
-        steady = (f"{scores[key]:.4f}" for key in ("flicker", "temporal_consistency"))
-        table.add_row(row.model, row.memory, miou, *steady, f"{scores['total_p50_ms']:.1f}")
+        miou = scores["accuracy"]["miou"] if "accuracy" in scores else None
+        values = (miou, scores["flicker"], scores["temporal_consistency"])
+        texts = ("—" if value is None else f"{value:.4f}" for value in values)
+        table.add_row(row.model, row.memory, *texts, f"{scores['total_p50_ms']:.1f}")
     console.print(table)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from seg_bench.bootstrap import intervals_95
+from seg_bench.bootstrap import intervals_95, without_nan
 from seg_bench.camera_path import CameraPath
 from seg_bench.environment import read_environment
 from seg_bench.opening import open_predictor
@@ -108,12 +108,15 @@ def film_clips(data_dir: Path, labels: LabelSet, path: CameraPath, count: int | 
 
 
 def read_clip(video: Path, roi: Roi | None, limit: int | None = None) -> Clip:
-    """Return the first `limit` frames of a video file as a clip without truth; raises ImageError naming it."""
+    """Return the first `limit` frames of a video file as a clip without truth; raises SegError naming it."""
     with open_video(video) as reader:
         frames = tuple(frame for _, frame in zip(range(limit), reader, strict=False)) if limit else tuple(reader)
     if len(frames) < 2:
         raise SegError(f"{video}: has one frame, so nothing can be said of change")
-    return Clip(video.name, frames, _motions(frames), roi=roi)
+    try:
+        return Clip(video.name, frames, _motions(frames), roi=roi)
+    except SegError as error:
+        raise SegError(f"{video}: {error}") from None
 
 
 class TruthWatch:
@@ -161,7 +164,10 @@ def measure(
 
 
 def gain(row: VideoRow, base: VideoRow) -> dict[str, Any]:
-    """Return how `row` differs from `base`, with 95 % intervals from resampling the clips where there are several."""
+    """Return how `row` differs from `base`, with 95 % intervals from resampling the clips where there are several.
+
+    A difference is None where there is no score, as on masks that are ignored everywhere.
+    """
 
     def gains(chosen: Sequence[int] | None = None) -> dict[str, float]:
         theirs = base.scores(chosen)
@@ -172,7 +178,7 @@ def gain(row: VideoRow, base: VideoRow) -> dict[str, Any]:
         "memory": row.memory,
         "over": base.model,
         "over_memory": base.memory,
-        **gains(),
+        **without_nan(gains()),
         **intervals_95(gains, len(base.steadiness)),
     }
 

@@ -171,6 +171,29 @@ def test_the_command_writes_what_it_found(tmp_path, data, samples_dir):
     assert "accuracy" in written["filmed"]["rows"][0]
 
 
+def test_masks_that_are_ignored_everywhere_have_no_scores(tmp_path, data):
+    for mask in (data / "masks").iterdir():
+        cv2.imwrite(str(mask), np.full((96, 96), 255, np.uint8))
+    picture, video = write_network(tmp_path / "picture.onnx"), write_network(tmp_path / "video.onnx", loyalty=30)
+    out = tmp_path / "video.json"
+    arguments = ["--data", data, "--clips", 1, "--frames", 3, "--threads", 1, "--out", out]
+    result = CliRunner().invoke(video_command, [str(part) for part in (picture, video, *arguments)])
+    assert result.exit_code == 0, result.output
+    assert "—" in result.output
+    filmed = json.loads(out.read_text())["filmed"]
+    assert filmed["rows"][0]["accuracy"]["miou"] is None
+    assert [gain["miou"] for gain in filmed["gains"]] == [None, None]
+
+
+def test_a_clip_too_small_to_follow_is_named(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "tiny.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (8, 8))
+    for _ in range(3):
+        writer.write(np.zeros((8, 8, 3), np.uint8))
+    writer.release()
+    with pytest.raises(SegError, match=r"tiny\.avi: frames: 8x8 .* at least 16"):
+        read_clip(tmp_path / "tiny.avi", None)
+
+
 def test_nothing_to_look_at_and_unlike_classes_are_refused(tmp_path, data, samples_dir):
     picture = write_network(tmp_path / "picture.onnx")
     result = CliRunner().invoke(video_command, [str(picture)])

@@ -154,6 +154,17 @@ def test_eval_reports_both_ways_gain_and_cost(opened, half, tmp_path):
     assert "carried back as" in result.stderr
 
 
+def test_eval_on_nothing_but_ignored_pixels_has_no_scores_and_no_gains(opened, half, tmp_path):
+    save_image(half.parents[1] / "masks" / "half.png", np.full((64, 64), 255, np.uint8))
+    out = tmp_path / "crf.json"
+    arguments = [str(tmp_path / "model.fake"), "--data", str(half.parents[1]), "--at", "source", "--crf", "on"]
+    result = CliRunner().invoke(eval_command, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    (gain, _) = json.loads(out.read_text())["gains"]
+    assert (gain["boundary_f"], gain["miou"]) == (None, None)
+    assert "boundary F —, mIoU —" in result.output
+
+
 def test_eval_at_network_size_and_its_gate(opened, half, tmp_path):
     arguments = [str(tmp_path / "model.fake"), "--data", str(half.parents[1]), "--min-miou", "0.99"]
     refined = CliRunner().invoke(

@@ -51,6 +51,19 @@ def test_changed_labels_are_counted_to_the_pixel(scene):
     assert found.mean_iou() < 0.9
 
 
+@pytest.mark.parametrize("size_hw", [(8, 8), (11, 11), (15, 64), (64, 15)])
+def test_frames_too_small_to_follow_are_one_line(size_hw):
+    frame = np.zeros((*size_hw, 3), np.uint8)
+    with pytest.raises(SegError, match=rf"{size_hw[0]}x{size_hw[1]} \(HxW\) are too small .* at least 16"):
+        estimate_motion(frame, frame)
+
+
+@pytest.mark.parametrize("size_hw", [(16, 16), (16, 640), (640, 16)])
+def test_the_smallest_frames_are_followed(size_hw):
+    frame = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
+    assert estimate_motion(frame, frame).seen.all()
+
+
 @pytest.mark.parametrize(("down", "right"), [(3, 0), (0, -5), (4, 7)])
 def test_motion_is_no_flicker(scene, down, right):
     (image, labels), moved = scene, (32 + down, 32 + right)
