@@ -16,6 +16,7 @@ from seg_bench.opening import open_predictor
 from seg_core.convention import foreign_provenance
 from seg_core.errors import SegError
 from seg_core.geometry import plan_geometry
+from seg_core.labels import LabelSet
 from seg_core.manifest import Manifest, hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
@@ -113,10 +114,10 @@ def evaluate(
 
     At "network" the mask goes to the network's size by INTER_NEAREST through the geometry of its image;
     letterbox padding is ignored and what a centre crop cuts away is not scored. At "source" the label map comes
-    back to the image's size instead, and what was cut away counts as the class `outside_label`; a CRF of the model's
-    contract takes part there alone. `limit` takes only the first pairs by name; `manifest` is the model's, read when it
-    is not given. Raises SegError naming the file: a model or a pair that cannot be read, or a mask whose values are not
-    classes of the model.
+    back to the image's size instead, and what was cut away counts as the class `outside_label`, or is not scored either
+    where that is none of the classes; a CRF of the model's contract takes part there alone. `limit` takes only the first
+    pairs by name; `manifest` is the model's, read when it is not given. Raises SegError naming the file: a model or a
+    pair that cannot be read, or a mask whose values are not classes of the model.
     """
     model = Path(model)
     data = as_labelled(data)
@@ -163,10 +164,25 @@ def check_miou(evaluation: Evaluation, min_miou: float) -> None:
         raise GateError(f"{evaluation.model}: mIoU {miou:.4f} on {evaluation.data} is below the minimum {min_miou:g}")
 
 
+def without_unknown(
+    prediction: LabelMap, target: LabelMap, postprocess: PostprocessSpec, labels: LabelSet
+) -> tuple[LabelMap, LabelMap]:
+    """Return both label maps, uint8 (H, W), with the target ignored where the prediction says "unknown".
+
+    That is an `outside_label` which is no class: a contract's way to say that the network never saw these pixels.
+    """
+    if postprocess.outside_label < labels.num_classes:
+        return prediction, target
+    unknown = prediction == postprocess.outside_label
+    ignored = np.where(unknown, np.uint8(labels.ignore_index), target)
+    return np.where(unknown, np.uint8(0), prediction), ignored
+
+
 def _compare(predictor: Predictor, image_bgr: LabelMap, mask: LabelMap, at: At) -> tuple[LabelMap, LabelMap]:
     """Return (prediction, target), uint8 label maps of one shape, at the asked-for resolution."""
     if at == "source":
-        return predictor.predict(image_bgr).labels, mask
+        prediction = predictor.predict(image_bgr).labels
+        return without_unknown(prediction, mask, predictor.postprocessor.spec, predictor.labels)
     tensor, geometry = predictor.preprocessor(image_bgr)
     output = predictor.runner.run({predictor.input.name: tensor})[predictor.output.name]
     # To a postprocessor the canvas is a picture that already has the network's size. Scores of a smaller size are

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress
+from seg_bench.accuracy import BOUNDARY_TOLERANCE_PX, At, Evaluation, Progress, without_unknown
 from seg_bench.bootstrap import intervals_95, without_nan
 from seg_bench.environment import read_environment
 from seg_bench.labelled import LabelledData, as_labelled
@@ -212,7 +212,7 @@ def _measure_picture(
         prediction = post(output[predictor.output.name], predictor.output, geometry, image_bgr)
         row.cpu_times_ms.append(1e3 * (time.process_time() - cpu_start))
         row.times_ms.append(1e3 * (time.perf_counter() - start))
-        row.add(prediction, mask, manifest)
+        row.add(*without_unknown(prediction, mask, spec, manifest.labels), manifest)
 
 
 def _canvas(image_bgr: UInt8, geometry: Geometry, pad_value: int) -> UInt8:

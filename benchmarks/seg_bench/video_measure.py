@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from seg_bench.accuracy import without_unknown
 from seg_bench.bootstrap import intervals_95, without_nan
 from seg_bench.camera_path import CameraPath
 from seg_bench.environment import read_environment
@@ -216,5 +217,5 @@ def _run(predictor: Predictor, row: VideoRow, clip: Clip) -> None:
     if clip.truths is not None:
         confusion = ConfusionMatrix(labels.num_classes, labels.ignore_index)
         for found, truth in zip(maps, clip.truths, strict=True):
-            confusion.update(found, truth)
+            confusion.update(*without_unknown(found, truth, row.manifest.postprocess, labels))
         row.confusions.append(confusion)

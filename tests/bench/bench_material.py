@@ -13,7 +13,7 @@ NAMES = ("red", "green", "blue")
 COLOURS_BGR = np.array([(0, 0, 255), (0, 255, 0), (255, 0, 0)], np.uint8)
 
 
-def write_artifact(path, size_hw=(8, 8), **preprocess):
+def write_artifact(path, size_hw=(8, 8), postprocess=None, **preprocess):
     """Write an ONNX file whose logits are its input, so that labels follow from the picture alone."""
     spec = PreprocessSpec(size_hw, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), **preprocess)
     shape = (1, 3, *size_hw)
@@ -21,7 +21,7 @@ def write_artifact(path, size_hw=(8, 8), **preprocess):
         artifact=ArtifactInfo(path.name, "onnx", "fp32"),
         model=ModelSpec("identity", 3),
         preprocess=spec,
-        postprocess=PostprocessSpec(),
+        postprocess=postprocess or PostprocessSpec(),
         labels=LabelSet(NAMES),
         graph=GraphSpec(),
         inputs=(TensorSpec("image", "image", shape, "float32", "nchw"),),

@@ -6,7 +6,10 @@ import pytest
 from bench_material import NAMES, write_artifact, write_pair
 
 from seg_bench.accuracy import GateError, check_miou, evaluate
+from seg_bench.crf import measure_crf
 from seg_core.errors import SegError
+from seg_core.spec import PostprocessSpec
+from seg_core.spec.postprocess import CrfSpec
 
 # 16×16 pictures made of 4×4 blocks survive the exact 2:1 reduction to the network's 8×8 without mixing colours.
 SHOWN = np.kron(np.array([[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 2, 2]]), np.ones((4, 4), int))
@@ -72,6 +75,29 @@ def test_letterbox_padding_is_not_scored(tmp_path):
     for at, pixels in (("network", 4 * 8), ("source", 8 * 16)):
         evaluation = evaluate(model, tmp_path / "data", at=at)
         assert evaluation.confusion.counts[2, 2] == evaluation.confusion.counts.sum() == pixels
+
+
+@pytest.mark.parametrize("outside", [255, 200])
+def test_what_the_network_never_saw_is_not_scored_where_it_is_no_class(tmp_path, outside):
+    spec = PostprocessSpec(outside_label=outside)
+    model = write_artifact(tmp_path / "tiny.onnx", postprocess=spec, resize="center_crop")
+    shown = np.zeros((16, 32), int)
+    shown[:, 8:16] = 1
+    write_pair(tmp_path / "data", "wide", shown, shown)
+    evaluation = evaluate(model, tmp_path / "data", at="source")
+    assert evaluation.confusion.counts.tolist() == [[128, 0, 0], [0, 128, 0], [0, 0, 0]]
+    assert evaluation.to_json()["boundary_f"] == 1.0
+    comparison = measure_crf(model, tmp_path / "data", CrfSpec(smoothness_weight=0.0, appearance_weight=0.0))
+    assert comparison.refined.confusion.counts.sum() == 256
+
+
+def test_a_class_outside_counts_as_said(tmp_path):
+    spec = PostprocessSpec(outside_label=1)
+    model = write_artifact(tmp_path / "tiny.onnx", postprocess=spec, resize="center_crop")
+    shown = np.zeros((16, 32), int)
+    write_pair(tmp_path / "data", "wide", shown, shown)
+    counts = evaluate(model, tmp_path / "data", at="source").confusion.counts
+    assert counts.tolist() == [[256, 256, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_limit_takes_the_first_by_name(model, data):
