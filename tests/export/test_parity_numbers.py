@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from seg_export.parity import (
     tolerance_of,
 )
 from seg_export.parity.compare import compare_image, summarise_output
+from seg_export.parity.tolerances import TOLERANCES
 from seg_export.targets import get_target, list_targets
 
 STRICT = Tolerance(max_abs_relative=2e-5, label_agreement=0.9995)
@@ -143,6 +145,31 @@ def test_fp32_is_never_looser_than_promised():
         tolerance = tolerance_of(name, "fp32")
         assert tolerance.max_abs_relative <= 2e-5
         assert tolerance.label_agreement >= 0.9995
+
+
+def test_the_table_says_what_the_zoo_measured():
+    root = Path(__file__).parents[2]
+    source = (root / "export" / "seg_export" / "parity" / "tolerances.py").read_text()
+    entries = json.loads((root / "benchmarks" / "results" / "zoo_256x256.json").read_text())["entries"]
+    for target, precision in TOLERANCES:
+        comment = next(line for line in source.splitlines() if f'("{target}", "{precision}")' in line).partition("#")[2]
+        rows = {
+            entry["model"]: row
+            for entry in entries
+            for row in entry["exports"]
+            if (row["target"], row["precision"]) == (target, precision)
+        }
+        bundled = rows["ddrnet_23_slim"]
+        agreement = f"{100 * bundled['label_agreement']:.3f}".replace("100.000", "100")
+        assert f" {_exponent(bundled['max_abs_relative'])}, labels {agreement} %" in comment
+        if precision == "fp32":
+            largest = max(rows, key=lambda name: rows[name]["max_abs_relative"])
+            assert largest == "bisenet_v2_large"
+            assert f"largest {_exponent(rows[largest]['max_abs_relative'])}" in comment
+
+
+def _exponent(value):
+    return f"{value:.1e}".replace("e-0", "e-")
 
 
 def test_synthetic_images_are_the_same_every_time():

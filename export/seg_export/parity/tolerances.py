@@ -19,22 +19,25 @@ class Tolerance:
     label_agreement: float
 
 
-#: What fp32 must keep everywhere; each row below says what was measured against it.
+#: What fp32 must keep everywhere. The row that decides is bisenet_v2_large on TFLite with seeded weights, 9.7e-6: twice
+#: that. Labels of seeded weights lose one pixel in 65536, where two logits are next to equal.
 FP32 = Tolerance(max_abs_relative=2e-5, label_agreement=0.9995)
 
 #: What half precision must keep. Its logits move by 1e-3 of the largest; only the labels are judged.
 FP16 = Tolerance(max_abs_relative=None, label_agreement=0.995)
 
-# Measured with the bundled DDRNet-23-slim at 256x256 on the three bundled photographs; the worst of the three.
+# Of benchmarks/results/zoo_256x256.json (make zoo), at 256x256 on the three bundled photographs, the worst of the three:
+# max|artifact - reference| / max|reference| and equal labels of the bundled ddrnet_23_slim, and in fp32 the largest of
+# all registered models, each time bisenet_v2_large.
 TOLERANCES: dict[tuple[str, str], Tolerance] = {
-    ("torchscript", "fp32"): FP32,  # 2.7e-7 x max|ref|, labels 100 %
-    ("onnx", "fp32"): FP32,  # 3.3e-7 x max|ref|, labels 100 %
-    ("coreml", "fp32"): FP32,  # 3.4e-7 x max|ref|, labels 100 %, by the evaluator
-    ("tflite", "fp32"): FP32,  # 4.1e-7 x max|ref|, labels 100 %
-    ("coreai", "fp32"): FP32,  # 3.3e-7 x max|ref|, labels 100 %, by the interpreter
-    ("coreml", "fp16"): FP16,  # 9.1e-4 x max|ref|, labels 99.965 %, by the evaluator
-    ("tflite", "fp16"): FP16,  # 2.3e-4 x max|ref|, labels 99.972 %
-    ("coreai", "fp16"): FP16,  # 1.4e-3 x max|ref|, labels 99.950 %, by the interpreter
+    ("torchscript", "fp32"): FP32,  # 3.9e-7, labels 100 %; largest 5.4e-6
+    ("onnx", "fp32"): FP32,  # 4.4e-7, labels 100 %; largest 4.1e-6
+    ("coreml", "fp32"): FP32,  # 4.4e-7, labels 100 %; largest 4.0e-6, by the evaluator
+    ("tflite", "fp32"): FP32,  # 4.8e-7, labels 100 %; largest 9.7e-6
+    ("coreai", "fp32"): FP32,  # 4.4e-7, labels 100 %; largest 4.2e-6, by the interpreter
+    ("coreml", "fp16"): FP16,  # 1.2e-3, labels 99.976 %, by the evaluator
+    ("tflite", "fp16"): FP16,  # 3.5e-4, labels 99.992 %
+    ("coreai", "fp16"): FP16,  # 1.2e-3, labels 99.969 %, by the interpreter
 }
 
 
