@@ -115,9 +115,9 @@ def evaluate(
     At "network" the mask goes to the network's size by INTER_NEAREST through the geometry of its image;
     letterbox padding is ignored and what a centre crop cuts away is not scored. At "source" the label map comes
     back to the image's size instead, and what was cut away counts as the class `outside_label`, or is not scored either
-    where that is none of the classes; a CRF of the model's contract takes part there alone. `limit` takes only the first
-    pairs by name; `manifest` is the model's, read when it is not given. Raises SegError naming the file: a model or a
-    pair that cannot be read, or a mask whose values are not classes of the model.
+    where that is none of the classes; a CRF of the model's contract takes part there alone. `limit` takes only the
+    first pairs by name; `manifest` is the model's, read when it is not given. Raises SegError naming the file: a model
+    or a pair that cannot be read, or a mask whose values are not classes of the model.
     """
     model = Path(model)
     data = as_labelled(data)

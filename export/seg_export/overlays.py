@@ -43,7 +43,7 @@ class OverlayWriter:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise unwritable(out_dir, error) from None
+                raise unwritable(out_dir / OVERLAYS_DIR, error) from None
             save_image(folder / "input.png", run.canvas_bgr)
             expected = run.logits.argmax(axis=0).astype(np.uint8)
             for name, labels in ((REFERENCE, expected), (artifact, found)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,6 @@ from seg_core.manifest import Manifest, artifact_bytes, hash_artifact, manifest_
 from seg_export.install import install_files, unwritable, work_directory
 from seg_export.quiet import capture_output
 from seg_export.target import ConvertRequest, Precision, Target
-from seg_export.targets import check_request
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,9 +121,16 @@ class Exporter:
         parity_path(artifact).write_text(report.to_json(), encoding="utf-8")
         files = [artifact, manifest_path(artifact), parity_path(artifact)]
         install_files(files, self.out_dir, work / "replaced")
-        if overlays is not None:
-            overlays.write(self.out_dir, artifact.name)
-        return replace(result, status="ok")
+        return replace(result, status="ok", notes=notes + self._write_overlays(overlays, artifact.name))
+
+    def _write_overlays(self, overlays: OverlayWriter | None, artifact: str) -> tuple[str, ...]:
+        """Write the pictures of an installed artifact; return a note of what hindered it, which takes nothing back."""
+        try:
+            if overlays is not None:
+                overlays.write(self.out_dir, artifact)
+        except SegError as error:
+            return (f"no overlays ({error})",)
+        return ()
 
     def _convert(self, target: Target, artifact: Path) -> tuple[str, ...]:
         """Write the artifact and, beside it, its manifest; return the notes of preparing and converting."""
@@ -186,19 +192,6 @@ class _QuietStep:
         lines = str(error).strip().split("\n")
         hint = "" if self._verbose else "; --verbose shows what the converter printed"
         raise ExportError(f"{self._what} failed ({type(error).__name__}: {lines[0][:200]}){hint}") from error
-
-
-def export_checkpoint(
-    reference: Reference, targets: Sequence[Target], out_dir: Path, precision: Precision = "fp32", stem: str = ""
-) -> list[ExportResult]:
-    """Export `reference` to every one of `targets` and return what became of each, in order.
-
-    Raises ConfigError or MissingDependencyError before any work when a target cannot do what is asked, and
-    ExportError when the network cannot be captured.
-    """
-    check_request(list(targets), precision)
-    exporter = Exporter(reference, out_dir, precision, stem or default_stem(reference, precision))
-    return [exporter.export(target) for target in targets]
 
 
 def default_stem(reference: Reference, precision: Precision) -> str:

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from export_material import Broken, Wrong
+from export_material import LABELS, Broken, Wrong
 
 from seg_core.errors import ExportError
 from seg_core.manifest import hash_artifact, load_manifest
 from seg_export import install
+from seg_export.overlays import OverlayWriter
 from seg_export.targets.torchscript import TorchScriptTarget
 
 pytestmark = pytest.mark.export
@@ -68,6 +69,18 @@ def test_a_full_disk_is_one_line(to, out_dir, older):
         == f"{out_dir}: cannot be written (No space left on device); free space there or choose another --out DIR"
     )
     assert listing(out_dir) == older
+
+
+@pytest.mark.parametrize("inside", ["", "obama.jpg"])
+def test_what_hinders_the_overlays_takes_nothing_back(to, out_dir, inside):
+    blocker = out_dir / "overlays" / inside
+    blocker.parent.mkdir(parents=True)
+    blocker.write_text("in the way")
+    result = to(out_dir).export(TorchScriptTarget(), OverlayWriter(LABELS))
+    assert (result.status, result.error) == ("ok", None)
+    assert result.notes[-1].startswith(f"no overlays ({out_dir / 'overlays'}: is a file or lies in one")
+    assert {"net.pt", "net.pt.json", "net.pt.parity.json"} <= set(listing(out_dir))
+    assert blocker.read_text() == "in the way"
 
 
 def test_failed_parity_is_not_installed(to, out_dir, older):

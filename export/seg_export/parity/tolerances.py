@@ -26,7 +26,7 @@ FP32 = Tolerance(max_abs_relative=2e-5, label_agreement=0.9995)
 #: What half precision must keep. Its logits move by 1e-3 of the largest; only the labels are judged.
 FP16 = Tolerance(max_abs_relative=None, label_agreement=0.995)
 
-# Of benchmarks/results/zoo_256x256.json (make zoo), at 256x256 on the three bundled photographs, the worst of the three:
+# Of benchmarks/results/zoo_256x256.json (make zoo), at 256x256 on the three bundled photographs, the worst of them:
 # max|artifact - reference| / max|reference| and equal labels of the bundled ddrnet_23_slim, and in fp32 the largest of
 # all registered models, each time bisenet_v2_large.
 TOLERANCES: dict[tuple[str, str], Tolerance] = {
