@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seg_bench.schema import check_destination, dump_json, save_json
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import MOST_THREADS, THREADS, SegCommand, click
 from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CrfChoice, choose_crf, parse_crf
 from seg_core.cli.datasets import labels_option, layout_option, split_option
@@ -54,8 +54,8 @@ def _parse_threads(_context: click.Context, _option: click.Parameter, value: str
         counts = tuple(int(part) for part in value.split(","))
     except ValueError:
         counts = (0,)
-    if min(counts) < 1:
-        raise click.BadParameter(f"expected positive numbers such as 1,2; found {value!r}")
+    if not all(1 <= count <= MOST_THREADS for count in counts):
+        raise click.BadParameter(f"expected numbers of 1 to {MOST_THREADS} such as 1,2; found {value!r}")
     return counts
 
 
@@ -135,7 +135,7 @@ def bench_command(
     help="Where label map and mask are compared: the network's input size, as in training, or each image's own.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Use only the first N pairs by name.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the runtime's own]")
+@click.option("--threads", type=THREADS, help="Threads of the runtime.  [default: the runtime's own]")
 @click.option("--min-miou", type=click.FloatRange(0, 1), help="Exit with 3 when mIoU is below this.")
 @click.option(
     "--crf", metavar="SETTINGS", callback=parse_crf, help="Compare with and without a dense CRF: on, or scale=2,…"

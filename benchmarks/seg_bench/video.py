@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seg_bench.schema import dump_json, save_json
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import THREADS, SegCommand, click
 from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.regions import RegionChooser, parse_region
 from seg_core.convention import StatedConvention
@@ -32,7 +32,7 @@ _EXAMPLES = (
 @click.option("--video", type=click.Path(path_type=Path), help="A real clip, without truth: steadiness alone.")
 @click.option("--roi", metavar="REGION", default="full", show_default=True, callback=parse_region,
               help="Of --video: full, face (looked for once), TOP,LEFT,SIDE or TOP,LEFT,HEIGHT,WIDTH.")  # fmt: skip
-@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime.  [default: the runtime's own]")
+@click.option("--threads", type=THREADS, help="Threads of the runtime.  [default: the runtime's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 @model_options()

@@ -23,7 +23,13 @@ except ImportError:
         "error: the command line needs the package 'click', which is not installed: run  pip install 'segproof[cli]'"
     ) from None
 
-__all__ = ["SegCommand", "click"]
+__all__ = ["MOST_THREADS", "THREADS", "SegCommand", "click"]
+
+#: More than most machines have cores. A runtime that is asked for 100,000 threads makes them, in minutes and gigabytes.
+MOST_THREADS = 1024
+
+#: A number of threads on the command line.
+THREADS = click.IntRange(1, MOST_THREADS)
 
 #: What a shell reports for a program ended by Ctrl-C (128 + SIGINT).
 INTERRUPTED = 130

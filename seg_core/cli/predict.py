@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import THREADS, SegCommand, click
 from seg_core.cli.convention import model_options, say_convention
 from seg_core.cli.crf import CRF_HELP, CrfChoice, choose_crf, parse_crf
 from seg_core.cli.outputs import KINDS, Plan, count_labels, is_video, make_directory, make_record, plan_outputs
@@ -63,7 +63,7 @@ _EXAMPLES = (
 @click.option("--save", metavar="KINDS", default="overlay", show_default=True, callback=_parse_kinds,
               help="Comma-separated: overlay, mask (class indices), side (picture, overlay, colours).")  # fmt: skip
 @click.option("--opacity", type=click.FloatRange(0, 1), default=0.55, show_default=True, help="Of the class colours.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the runtime. [default: the runtime's choice]")
+@click.option("--threads", type=THREADS, help="Threads of the runtime. [default: the runtime's choice]")
 @click.option("--redetect", type=click.IntRange(min=1), metavar="N",
               help="With --roi face and a video: look for the face again every N frames.")  # fmt: skip
 @click.option("--crf", metavar="SETTINGS", callback=parse_crf, help=CRF_HELP)

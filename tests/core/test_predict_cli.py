@@ -165,6 +165,14 @@ def test_an_unknown_kind_is_a_usage_error(opened, red, tmp_path, text):
     fails(call("m.onnx", red, "--out", tmp_path, "--save", text), 2, "choose from overlay, mask, side")
 
 
+@pytest.mark.parametrize("threads", [0, 100_000])
+def test_threads_that_no_machine_has_are_a_usage_error(opened, red, tmp_path, threads):
+    """A runtime would make them: that took 16 GB and a quarter of an hour."""
+    result = call("model.onnx", red, "--out", tmp_path / "out.png", "--threads", threads)
+    assert result.exit_code == 2
+    assert f"{threads} is not in the range" in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import THREADS, SegCommand, click
 from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_train.data_cli.reporting import (
     find_labels,
@@ -31,7 +31,7 @@ from seg_train.reading_bar import reading_bar
 @layout_option
 @split_option
 @labels_option("the layout's, if it has one")
-@click.option("--threads", type=click.IntRange(1), help="Files read at once.  [default: one a core]")
+@click.option("--threads", type=THREADS, help="Files read at once.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
 def check_command(
     path: Path, layout: str, split: str | None, labels: str | None, threads: int | None, as_json: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import THREADS, SegCommand, click
 from seg_core.cli.datasets import labels_option, layout_option, split_option
 from seg_core.errors import ConfigError
 from seg_train.data_cli.reporting import (
@@ -40,7 +40,7 @@ from seg_train.reading_bar import reading_bar
 @split_option
 @labels_option("the layout's, if it has one")
 @click.option("--on-bad", type=click.Choice(["error", "skip"]), default="error", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Files worked on at once.  [default: one a core]")
+@click.option("--threads", type=THREADS, help="Files worked on at once.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def crop_by_mask_command(
     source: Path,

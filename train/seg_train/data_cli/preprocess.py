@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seg_core.cli.command import SegCommand, click
+from seg_core.cli.command import THREADS, SegCommand, click
 from seg_core.cli.convention import parse_size
 from seg_core.cli.datasets import labels_option, layout_option
 from seg_train.data_cli.check import run_check
@@ -73,7 +73,7 @@ def parse_split(_: click.Context, __: click.Parameter, value: str | None) -> str
     show_default=True,
     help="Whether pairs that cannot be used fail the command in the end; the others are written either way.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Files worked on at once.  [default: one a core]")
+@click.option("--threads", type=THREADS, help="Files worked on at once.  [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout.")
 def preprocess_command(
     source: Path,
