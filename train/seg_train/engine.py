@@ -16,7 +16,7 @@ from seg_core.errors import SegError
 from seg_core.labels import LabelSet
 from seg_core.metrics import ConfusionMatrix
 from seg_core.models import SegmentationModel
-from seg_train import build
+from seg_train import build, run_errors
 from seg_train.checked_items import Batch, explain_loading
 from seg_train.distill import build_distiller
 from seg_train.evaluate import EvaluationSet, evaluate
@@ -134,10 +134,7 @@ class Trainer:
     def _explain(self, error: RuntimeError) -> SegError | None:
         """Return what torch's error means where that is no mistake of the program."""
         if isinstance(error, torch.OutOfMemoryError):
-            return TrainingError(
-                f"step {self.state.step + 1}: the GPU's memory is full ({str(error).split('. ')[0]}); lower "
-                "solver.batch_size (and raise solver.accumulate), or make augment.crop_hw smaller"
-            )
+            return run_errors.no_memory(self.state.step + 1, error)
         return explain_loading(error) or self.workers.explain(error)
 
     def _train(self) -> None:
@@ -239,12 +236,7 @@ class Trainer:
         told = ("loss",) if self.state.scaler.is_enabled() else ("loss", "grad_norm")
         if all(math.isfinite(losses.get(name, 0.0)) for name in told):
             return
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in losses.items())
-        raise TrainingError(
-            f"step {self.state.step}: the loss is not a number ({shown}); the last good state is in "
-            f"{self.files.directory}; lower solver.lr, set solver.grad_clip, use solver.precision=bf16 "
-            "or solver.on_nan=skip"
-        )
+        raise run_errors.no_finite_loss(self.state.step, losses, self.files.directory)
 
     def _evaluate(self) -> tuple[bool, ConfusionMatrix]:
         """Score the average and keep it when it is the best so far; return whether it is, and its scores."""
@@ -256,11 +248,7 @@ class Trainer:
         matrix, samples = evaluate(average, self.val_set, self.preprocess, self.workers, samples=SHOWN_SAMPLES)
         miou, before = matrix.mean_iou(), state.best_miou
         if math.isnan(miou):  # never better than anything: there would be no best checkpoint, and no word of why
-            raise SegError(
-                f"data.val: no pixel of the {len(self.val_set)} validation pictures has a class (all are "
-                f"{self.labels.ignore_index}, which counts nowhere), so that nothing can be scored; give masks with "
-                "classes of data.labels"
-            )
+            raise run_errors.nothing_to_score(len(self.val_set), self.labels.ignore_index)
         improved = miou > before
         if improved:
             state.best_miou = miou
@@ -287,10 +275,7 @@ class Trainer:
         self.workers.average([b for module in modules for b in module.buffers() if b.is_floating_point()])
         values = [t for module in modules for t in module.state_dict().values() if t.is_floating_point()]
         if not bool(torch.stack(torch._foreach_norm(values)).isfinite().all()):
-            raise TrainingError(
-                f"step {self.state.step}: weights are no longer numbers; the last good state is in "
-                f"{self.files.directory}; lower solver.lr, set solver.grad_clip or use solver.precision=bf16"
-            )
+            raise run_errors.no_finite_weights(self.state.step, self.files.directory)
 
     def _tell_start(self) -> None:
         self._tell(
