@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from seg_core.errors import ArtifactError
+from seg_core.errors import ArtifactError, ConfigError
 from seg_core.manifest import Manifest, load_manifest, parse_manifest
 from seg_core.registry import Registry
 from seg_core.runners.base import Array, Runner, RunnerModule
@@ -69,9 +69,12 @@ def open_runner(path: str | Path, manifest: Manifest | None = None, threads: int
     """Open an artifact or checkpoint for running.
 
     `manifest` is read (and the artifact's hash checked) when it is not given. Raises ArtifactError or
-    CheckpointError when the file cannot be used, MissingDependencyError when its runtime is not installed.
+    CheckpointError when the file cannot be used, MissingDependencyError when its runtime is not installed and
+    ConfigError when `threads` is below 1.
     """
     path = Path(path)
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads: expected at least 1, found {threads}")
     if not path.exists():
         raise ArtifactError(f"{path}: no such file")
     module = _module(path)

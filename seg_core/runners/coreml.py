@@ -77,6 +77,8 @@ class AppleRunner:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
+        if self._model is None:
+            raise ArtifactError(f"{self._path}: the runner is closed")
         check_feeds(self.inputs, feeds, self._path)
         arguments = {tensor.name: _as_apple_takes(tensor, feeds[tensor.name]) for tensor in self.inputs}
         try:

@@ -32,6 +32,8 @@ class OnnxRunner:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
+        if self._session is None:
+            raise ArtifactError(f"{self._path}: the runner is closed")
         check_feeds(self.inputs, feeds, self._path)
         names = [tensor.name for tensor in self.outputs]
         try:

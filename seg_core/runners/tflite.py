@@ -33,12 +33,14 @@ class TfliteRunner:
         self.outputs = manifest.outputs
         self._path = path
         self._lock = threading.Lock()  # the runtime writes all answers into the same buffers
-        self._signature = _open_signature(path, threads)
+        self._signature: Any = _open_signature(path, threads)
         check_names(path, "inputs", self.inputs, self._signature.get_input_details())
         check_names(path, "outputs", self.outputs, self._signature.get_output_details())
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Return every output by name; raises ArtifactError when a feed is not what `inputs` states."""
+        if self._signature is None:
+            raise ArtifactError(f"{self._path}: the runner is closed")
         check_feeds(self.inputs, feeds, self._path)
         try:
             with self._lock:

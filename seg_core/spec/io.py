@@ -151,7 +151,10 @@ def _decode_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, .
 
 def _decode_scalar(hint: type, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise SpecError(f"{where}: expected a finite number, found {_describe(value)}") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise SpecError(f"{where}: expected {hint.__name__}, found {_describe(value)}")
     if isinstance(value, float) and not math.isfinite(value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -65,10 +67,16 @@ class PreprocessSpec:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise SpecError(f"preprocess.{name}: {self.source} has {self.channels} channel(s), found {len(values)}")
-        if min(self.std) <= 0 or self.scale <= 0:
-            raise SpecError("preprocess: scale and std must be positive")
+        self._check_constants()
         if self.dtype == "uint8" and not self.is_raw:
             raise SpecError("preprocess.dtype: uint8 tensors need scale 1, mean 0 and std 1")
+
+    def _check_constants(self) -> None:
+        """Refuse constants that are of no use as float32, in which they are used: a tiny double is zero there."""
+        positive = [_as_float32(value) for value in (self.scale, *self.std)]
+        finite = all(math.isfinite(value) for value in (*positive, *map(_as_float32, self.mean)))
+        if min(positive) <= 0 or not finite:
+            raise SpecError("preprocess: scale and std must be positive, and all constants finite, as float32")
 
     def _check_version(self) -> None:
         due = PREPROCESS_VERSION if self.prior == "none" else PRIOR_VERSION
@@ -121,3 +129,10 @@ class PreprocessSpec:
         """Shape of the tensor for one image, in `layout` order."""
         height, width = self.size_hw
         return (1, self.channels, height, width) if self.layout == "nchw" else (1, height, width, self.channels)
+
+
+def _as_float32(value: float) -> float:
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.inf

@@ -86,6 +86,10 @@ def test_an_artifact_without_manifest_is_refused(tmp_path):
         ({"inputs": []}, "at least one input"),
         ({"labels": {"names": ["a", "b"]}}, "2 names for 3 classes"),
         ({"graph": {"scaling": "yes"}}, "manifest.graph.scaling: expected bool"),
+        ({"preprocess": {"size_hw": [64, 128], "scale": 10**400}}, "preprocess.scale: expected a finite number"),
+        ({"preprocess": {"size_hw": [64, 128], "scale": 1e300}}, "all constants finite, as float32"),
+        ({"preprocess": {"size_hw": [64, 128], "mean": [0, 0, 1e300]}}, "all constants finite, as float32"),
+        ({"preprocess": {"size_hw": [64, 128], "std": [1, 1, 1e-50]}}, "scale and std must be positive"),
         ({"preprocess": {"size_hw": [64, 64]}}, "is not what preprocess makes"),
     ],
 )

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from seg_core.errors import ArtifactError, MissingDependencyError
+from seg_core.errors import ArtifactError, ConfigError, MissingDependencyError
 from seg_core.labels import LabelSet
 from seg_core.manifest import METADATA_KEY, ArtifactInfo, GraphSpec, Manifest
 from seg_core.runners import open_runner, read_embedded_manifest
@@ -65,6 +65,19 @@ def test_runs_numpy_in_numpy_out(model):
 def test_threads_reach_the_session(model):
     assert open_runner(model, threads=1)._session.get_session_options().intra_op_num_threads == 1
     assert open_runner(model)._session.get_session_options().intra_op_num_threads == 0
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_fewer_threads_than_one_are_refused(model, threads):
+    with pytest.raises(ConfigError, match=f"threads: expected at least 1, found {threads}"):
+        open_runner(model, threads=threads)
+
+
+def test_a_closed_runner_says_so(model):
+    runner = open_runner(model)
+    runner.close()
+    with pytest.raises(ArtifactError, match=r"net\.onnx: the runner is closed"):
+        runner.run({"image": np.zeros((1, 3, 4, 6), np.float32)})
 
 
 def test_reads_the_embedded_manifest(model):

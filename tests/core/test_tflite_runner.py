@@ -119,6 +119,13 @@ def test_wrong_feeds_are_refused(model):
         runner.run({"image": np.zeros((1, 3, 4, 6), np.float32)})
 
 
+def test_a_closed_runner_says_so(model):
+    runner = open_runner(model)
+    runner.close()
+    with pytest.raises(ArtifactError, match=r"net\.tflite: the runner is closed"):
+        runner.run({"image": np.zeros((1, 4, 6, 3), np.float32)})
+
+
 def test_tensors_must_be_those_of_the_manifest(model):
     manifest = make_manifest()
     renamed = replace(manifest, outputs=(replace(manifest.outputs[0], name="scores"),))
