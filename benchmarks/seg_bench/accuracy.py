@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from seg_bench.bootstrap import intervals_95
+from seg_bench.environment import read_environment
 from seg_bench.labelled import LabelledData, as_labelled
 from seg_bench.opening import open_predictor
+from seg_bench.schema import Environment
 from seg_core.convention import foreign_provenance
 from seg_core.errors import SegError
 from seg_core.geometry import plan_geometry
@@ -21,7 +23,7 @@ from seg_core.manifest import Manifest, hash_artifact
 from seg_core.metrics import BoundaryAgreement, ConfusionMatrix
 from seg_core.postprocessing import Postprocessor
 from seg_core.predictor import Predictor
-from seg_core.spec import PostprocessSpec
+from seg_core.spec import PostprocessSpec, to_json
 
 At = Literal["network", "source"]
 ContractCrf = Literal["none", "applied", "left out"]
@@ -47,8 +49,8 @@ class Evaluation:
     `at` is "network" (label maps at `size_hw`, the network's input size; this is how training evaluates) or
     "source" (at the size of every image, through the inverse geometry). `provenance` is that of a foreign checkpoint,
     with what was assumed of it; None for other models. `contract_crf` says what became of the CRF in the model's
-    contract: at "network" it is left out, as training has none. `areas` is int64 (images, 3, num_classes), what
-    `ConfusionMatrix.class_areas` gives of each picture.
+    contract: at "network" it is left out, as training has none. `environment` is the machine and the commit.
+    `areas` is int64 (images, 3, num_classes), what `ConfusionMatrix.class_areas` gives of each picture.
     """
 
     model: str
@@ -65,6 +67,7 @@ class Evaluation:
     names: tuple[str, ...]
     provenance: Mapping[str, Any] | None = None
     contract_crf: ContractCrf = "none"
+    environment: Environment | None = None
 
     def class_images(self) -> list[int]:
         """Return in how many pictures the truth has each class; one alone decides the IoU of a class that is in it."""
@@ -97,6 +100,7 @@ class Evaluation:
             "target": self.target,
             "precision": self.precision,
             "sha256": self.sha256,
+            **({} if self.environment is None else {"environment": to_json(self.environment)}),
             **({} if self.provenance is None else {"provenance": dict(self.provenance)}),
         }
 
@@ -122,6 +126,7 @@ def evaluate(
     model = Path(model)
     data = as_labelled(data)
     pairs = data.pairs(limit)
+    environment = read_environment()
     predictor, manifest = open_predictor(model, threads, manifest)
     labels = manifest.labels
     reading = data.reading(labels)
@@ -154,6 +159,7 @@ def evaluate(
         names=labels.names,
         provenance=foreign_provenance(manifest.provenance),
         contract_crf="none" if manifest.postprocess.crf is None else "applied" if at == "source" else "left out",
+        environment=environment,
     )
 
 

@@ -43,6 +43,7 @@ def test_scores_by_hand(model, data, at, block):
     assert scores["mean_dice"] == pytest.approx((38 / 39 + 14 / 15 + 1) / 3)
     assert (scores["images"], scores["at"], scores["size_hw"]) == (2, at, [8, 8])
     assert len(scores["sha256"]) == 64
+    assert {"commit", "dirty", "load_average", "versions"} <= set(scores["environment"])
     assert 0.5 < scores["boundary_f"] <= 1
 
 
