@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from seg_train.pictures import draw_confusion, draw_sample
 def require_tensorboard() -> None:
     """Raise MissingDependencyError where the package `tensorboard` is not installed."""
     try:
-        from torch.utils import tensorboard  # noqa: F401
+        importlib.import_module("torch.utils.tensorboard")
     except ImportError:
         raise MissingDependencyError("tensorboard", "tensorboard: true", "segproof[train]") from None
 
