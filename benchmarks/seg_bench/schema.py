@@ -128,6 +128,11 @@ def check_destination(path: Path) -> None:
     """Refuse, before anything is measured, a file that cannot be written afterwards; raises SegError naming it."""
     if path.is_dir():
         raise _unwritable(path, "it is a directory")
+    described = path.with_suffix("")  # a manifest is named as its artifact, with .json behind
+    if path.exists() and path.suffix.lower() != ".json":
+        raise _unwritable(path, "it is there and no report")
+    if described.suffix and described.exists():
+        raise _unwritable(path, f"that is where the manifest of {described.name} lies")
     nearest = next(folder for folder in path.absolute().parents if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise _unwritable(path, f"{nearest} is no writable directory")

@@ -86,6 +86,7 @@ class Exporter:
         """
         result = ExportResult(target.name, self.precision, "failed", target.converter(), path=self.destination(target))
         try:
+            self._keep_the_checkpoint(result.path)
             self.reference.network.check_target(target.name)
             with work_directory(self.out_dir) as work:
                 return self._export_in(work, target, result, overlays, progress)
@@ -93,6 +94,12 @@ class Exporter:
             return replace(result, error=str(unwritable(self.out_dir, error)))
         except SegError as error:
             return replace(result, status="parity" if isinstance(error, ParityError) else "failed", error=str(error))
+
+    def _keep_the_checkpoint(self, destination: Path) -> None:
+        """Raise ExportError where the artifact would take the place of what it is made of."""
+        checkpoint = self.reference.path
+        if destination.exists() and checkpoint.exists() and destination.samefile(checkpoint):
+            raise ExportError(f"{destination}: is the checkpoint itself; choose another --out or --name")
 
     def _export_in(
         self, work: Path, target: Target, result: ExportResult, overlays: OverlayWriter | None, progress: Progress

@@ -73,6 +73,12 @@ def test_eval_gate_prints_the_scores_and_exits_3(model, data):
             "is no writable directory); choose",
         ),
         (("tiny.onnx", "--data", "data", "--out", "data"), 1, "data: cannot be written (it is a directory); choose"),
+        (
+            ("tiny.onnx", "--data", "data", "--out", "tiny.onnx"),
+            1,
+            "tiny.onnx: cannot be written (it is there and no report",
+        ),
+        (("tiny.onnx", "--data", "data", "--out", "tiny.onnx.json"), 1, "where the manifest of tiny.onnx lies"),
         (("data", "--data", "data"), 1, "data: is a directory; name the artifact in it (known suffixes: .pth, "),
         (
             ("tiny.onnx", "--data", "data", "--split", "vall"),

@@ -16,6 +16,7 @@ from seg_core.errors import ExportError
 from seg_core.manifest import hash_artifact, load_manifest
 from seg_export import install
 from seg_export.overlays import OverlayWriter
+from seg_export.report.page import save_report
 from seg_export.targets.torchscript import TorchScriptTarget
 
 pytestmark = pytest.mark.export
@@ -81,6 +82,26 @@ def test_what_hinders_the_overlays_takes_nothing_back(to, out_dir, inside):
     assert result.notes[-1].startswith(f"no overlays ({out_dir / 'overlays'}: is a file or lies in one")
     assert {"net.pt", "net.pt.json", "net.pt.parity.json"} <= set(listing(out_dir))
     assert blocker.read_text() == "in the way"
+
+
+def test_the_checkpoint_is_not_replaced_by_what_is_made_of_it(to, reference, out_dir, monkeypatch):
+    out_dir.mkdir()
+    source = out_dir / "net.pt"
+    shutil.copy(reference.path, source)
+    monkeypatch.setattr(reference, "path", source)
+    before = listing(out_dir)
+    result = to(out_dir).export(TorchScriptTarget())
+    assert result.status == "failed"
+    assert result.error == f"{source}: is the checkpoint itself; choose another --out or --name"
+    assert listing(out_dir) == before
+
+
+def test_a_page_takes_the_place_of_no_artifact(tmp_path):
+    artifact = tmp_path / "net.onnx"
+    artifact.write_bytes(b"network")
+    with pytest.raises(ExportError, match=r"net\.onnx: is there and no page; choose an --out that ends in \.html"):
+        save_report(artifact, "<p>")
+    assert artifact.read_bytes() == b"network"
 
 
 def test_failed_parity_is_not_installed(to, out_dir, older):

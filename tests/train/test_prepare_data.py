@@ -102,6 +102,13 @@ def test_a_broken_off_run_goes_on_and_redoes_nothing_finished(celebamask, tmp_pa
         prepare_dataset(celebamask, out, PrepareOptions(size_hw=(8, 8)))
 
 
+def test_pairs_without_splits_are_not_written_into_each(folders, tmp_path):
+    done = seg_data("preprocess", folders, tmp_path / "out", "--split", "own")
+    assert done.exit_code == 1
+    assert f"error: {folders}: has no splits of its own; share it out, as with --split 0.9,0.1" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_source_that_has_grown_puts_no_picture_into_two_splits(celebamask, tmp_path):
     out = tmp_path / "faces"
     late = celebamask / "CelebA-HQ-img" / "9.jpg"

@@ -136,6 +136,9 @@ def plan_splits(source: Path, options: PrepareOptions) -> tuple[str, dict[str, l
     if options.own_splits:
         listings = {split: find_samples(source, options.layout, split) for split in _own_splits(source, options)}
         by_split = {split: listing.pairs for split, listing in listings.items()}
+        images = [pair.image for pairs in by_split.values() for pair in pairs]
+        if len(set(images)) < len(images):  # a folder of pairs stands for any split
+            raise ImageError(f"{source}: has no splits of its own; share it out, as with --split 0.9,0.1")
     else:
         listings = {"": find_samples(source, options.layout)}
         by_split = _share_out(listings[""].pairs, options.fractions, options.seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seg_core.atomic import replacing
+from seg_core.errors import ExportError
 from seg_core.manifest import Manifest
 from seg_export.install import unwritable
 from seg_export.report.charts import Bar, draw_bars, draw_log_bars
@@ -46,6 +47,8 @@ def build_page(data: ReportData, title: str | None = None) -> str:
 def save_report(path: str | Path, page: str) -> None:
     """Write `page` to `path`, whole or not at all; raises ExportError when that is impossible."""
     path = Path(path)
+    if path.exists() and path.suffix.lower() not in (".html", ".htm"):
+        raise ExportError(f"{path}: is there and no page; choose an --out that ends in .html")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as draft:
