@@ -15,4 +15,4 @@ Range = tuple[Positive, Positive]
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors and objects are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -89,7 +89,7 @@ class SolverSection(Section):
     sync_bn: bool = False
     deterministic: bool = False
     on_nan: Literal["error", "skip"] = "error"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 class DistillSection(Section):

@@ -132,3 +132,9 @@ def test_a_wrong_legacy_key_is_named_with_its_file(tmp_path, text, expected):
     with pytest.raises(ConfigError, match=r"run\.yaml: [^\n]+$") as caught:
         load_train_config(write(tmp_path, MINIMAL + text))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["solver.lr=inf", "solver.weight_decay=.inf", "loss.dice=nan", "solver.seed=-5"])
+def test_numbers_that_training_cannot_use_are_refused_by_name(tmp_path, change):
+    with pytest.raises(ConfigError, match=rf"run\.yaml: {change.split('=')[0]}: Input should be"):
+        load_train_config(write(tmp_path, MINIMAL), (change,))

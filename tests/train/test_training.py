@@ -97,7 +97,7 @@ def test_a_damaged_state_is_named(data_dir):
     Trainer(make_config(data_dir, steps=2)).run()
     state = data_dir / "run" / "resume.pth"
     state.write_bytes(state.read_bytes()[:5000])
-    with pytest.raises(CheckpointError, match=r"resume\.pth: truncated or damaged"):
+    with pytest.raises(CheckpointError, match=r"resume\.pth: truncated or damaged; pass --restart .*last\.pth"):
         Trainer(make_config(data_dir, steps=2))
 
 

@@ -68,7 +68,13 @@ def load_state(path: Path, state: RunState, fingerprint: Fingerprint) -> None:
     Raises CheckpointError when the file is damaged, is no training state, belongs to another run than that of
     `fingerprint` or to other objects than those of `state`; after the last `state` is of no use.
     """
-    content = read_weights_file(path)
+    try:
+        content = read_weights_file(path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{str(error).partition(';')[0]}; pass --restart to begin anew, or begin from its weights with another "
+            f"`output` and model.weights={path.with_name('last.pth')}"
+        ) from None
     if (
         not isinstance(content, dict)
         or content.get("format") != STATE_FORMAT
